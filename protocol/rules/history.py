@@ -1,0 +1,216 @@
+"""A market's past, folded from its events: the one projection that every role and the auditor share.
+
+`apply` takes events in chain order and never looks anywhere else, so two readers of the same chain hold
+the same history. Nothing here decides; rules/settlement.py judges what is recorded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol.rules.records import (
+    ZERO_ADDRESS,
+    Address,
+    Ending,
+    JobId,
+    Outcome,
+    Phase,
+    Reason,
+    Slot,
+    Stage,
+    TaskResult,
+    Terms,
+    Windows,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One decoded log; `block` and `log` give its place in the chain."""
+
+    name: str
+    args: Mapping[str, Any]
+    block: int
+    log: int
+    transaction: str
+
+
+@dataclass(slots=True)
+class Seal:
+    """One seal and, once somebody opened it, its outcome."""
+
+    stage: Stage
+    question: int
+    seat: int
+    provider: Address
+    operator: Address
+    hash: bytes
+    block: int
+    transaction: str
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One movement of money: kind is credit, slash or burn; amount in the token's smallest unit."""
+
+    kind: str
+    account: Address
+    question: int
+    reason: Reason
+    amount: int
+    transaction: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int, int, int]:
+        """What two derivations of the same movement agree on."""
+        return (self.kind, self.account, self.question, int(self.reason), self.amount)
+
+
+@dataclass(slots=True)
+class RoundHistory:
+    """One round of a job, as far as it has got."""
+
+    number: int
+    state_root: bytes
+    state_cid: bytes
+    workers: list[tuple[Slot, Address]]
+    verifiers: int
+    epoch: int
+    opened_at: int
+    coordinator_provider: Address
+    phase: Phase = Phase.SEED
+    deadline: int = 0
+    beacon_block: int = 0
+    beacons: dict[Phase, bytes] = field(default_factory=dict)
+    seals: dict[tuple[Stage, int, int], Seal] = field(default_factory=dict)
+    gathered: dict[int, tuple[Address, int]] = field(default_factory=dict)
+    verdicts: dict[int, tuple[bool, bytes]] = field(default_factory=dict)
+    results: dict[int, TaskResult] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+    update: tuple[bytes, bytes] | None = None
+    coordinator_removed: bool = False
+    is_void: bool = False
+    finalised: bool = False
+    finalised_at: int = 0
+
+    def seal(self, stage: Stage, question: int, seat: int = 0) -> Seal | None:
+        """The seal of one seat, if it was made."""
+        return self.seals.get((stage, question, seat))
+
+    def seals_of(self, stage: Stage, question: int) -> list[Seal]:
+        """All seals of one question in one stage, by seat."""
+        found = [s for s in self.seals.values() if s.stage == stage and s.question == question]
+        return sorted(found, key=lambda s: s.seat)
+
+
+@dataclass(slots=True)
+class JobHistory:
+    """One job."""
+
+    job: JobId
+    requester: Address
+    escrow: int
+    terms: Terms
+    posted_at: int
+    state_root: bytes
+    state_cid: bytes
+    coordinator_provider: Address = ZERO_ADDRESS
+    stopped: bool = False
+    ending: Ending = Ending.NONE
+    roster: list[tuple[Slot, Address]] = field(default_factory=list)
+    rounds: list[RoundHistory] = field(default_factory=list)
+    updates: int = 0
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def open_round(self) -> RoundHistory | None:
+        """The round under way, or None between rounds and after the end."""
+        if self.rounds and not self.rounds[-1].finalised:
+            return self.rounds[-1]
+        return None
+
+    def drop_slot(self, slot: Slot) -> None:
+        """Swap-and-pop, as the contract does it: the order decides who gets which task."""
+        index = next(i for i, (known, _) in enumerate(self.roster) if known == slot)
+        last = self.roster.pop()
+        if index < len(self.roster):
+            self.roster[index] = last
+
+
+@dataclass(slots=True)
+class VerifierRosters:
+    """The verifier slots of every epoch."""
+
+    current: list[tuple[Slot, Address]] = field(default_factory=list)
+    changes: list[tuple[int, tuple[tuple[Slot, Address], ...]]] = field(default_factory=list)
+
+    def enrol(self, slot: Slot, provider: Address, from_epoch: int) -> None:
+        """Append a slot."""
+        self.current.append((slot, provider))
+        self.changes.append((from_epoch, tuple(self.current)))
+
+    def retire(self, slot: Slot, from_epoch: int) -> None:
+        """Swap-and-pop a slot."""
+        index = next(i for i, (known, _) in enumerate(self.current) if known == slot)
+        last = self.current.pop()
+        if index < len(self.current):
+            self.current[index] = last
+        self.changes.append((from_epoch, tuple(self.current)))
+
+    def at(self, epoch: int) -> tuple[tuple[Slot, Address], ...]:
+        """The roster that rounds opened in `epoch` use."""
+        for from_epoch, roster in reversed(self.changes):
+            if from_epoch <= epoch:
+                return roster
+        return ()
+
+
+@dataclass(slots=True)
+class MarketHistory:
+    """Everything that happened on one market."""
+
+    jobs: dict[JobId, JobHistory] = field(default_factory=dict)
+    verifiers: VerifierRosters = field(default_factory=VerifierRosters)
+
+
+def terms_of(raw: Mapping[str, Any]) -> Terms:
+    """Terms from the decoded struct of JobPosted (names as in Solidity)."""
+    w = raw["windows"]
+    return Terms(
+        manifest=bytes(raw["manifest"]),
+        genesis_root=bytes(raw["genesisRoot"]),
+        genesis_cid=bytes(raw["genesisCid"]),
+        coordinator=Address(raw["coordinator"]),
+        rounds=raw["rounds"],
+        tasks=raw["tasks"],
+        checks=raw["checks"],
+        gatherers=raw["gatherers"],
+        panel=raw["panel"],
+        max_failed_rounds=raw["maxFailedRounds"],
+        min_workers=raw["minWorkers"],
+        min_verifiers=raw["minVerifiers"],
+        reward=raw["reward"],
+        fee=raw["fee"],
+        update_fee=raw["updateFee"],
+        bond=raw["bond"],
+        coordinator_bond=raw["coordinatorBond"],
+        windows=Windows(
+            waiting=w["waiting"],
+            commit=w["commit"],
+            check=w["check"],
+            reveal=w["reveal"],
+            gather=w["gather"],
+            verdict_seal=w["verdictSeal"],
+            verdict_open=w["verdictOpen"],
+            update=w["update"],
+            update_check=w["updateCheck"],
+            update_open=w["updateOpen"],
+            update_challenge=w["updateChallenge"],
+        ),
+    )
+
+
+def outcome_of(raw: Mapping[str, Any]) -> Outcome:
+    """Outcome from its decoded struct."""
+    return Outcome(root=bytes(raw["root"]), cid=bytes(raw["cid"]), h=bytes(raw["h"]))

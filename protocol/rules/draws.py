@@ -1,7 +1,8 @@
 """Chance: which slot gets which task, which tasks are checked, who sits where.
 
-All draws are views over a beacon value: a Feistel permutation of small integers, keyed by keccak, that
-the contract evaluates again in the transaction that uses it. Mirrors contracts/src/libraries/Draws.sol.
+All draws are views over a beacon value: a Feistel permutation of small integers, keyed by keccak,
+that the contract evaluates again in the transaction that uses it. Mirrors
+contracts/src/libraries/Draws.sol.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """What a job's terms must satisfy, and what it costs at most.
 
-The contract refuses the same terms (contracts/src/libraries/TermsCheck.sol); checking here first turns
-a revert into a sentence.
+The contract refuses the same terms (contracts/src/libraries/TermsCheck.sol); checking here first
+turns a revert into a sentence.
 """
 
 from protocol.rules.errors import BadTerm

@@ -8,8 +8,8 @@
     |-- TrainingError      manifests, data, models (protocol.training)
     `-- SettingsError      configuration (protocol.runtime)
 
-The command line prints `what`, `why` and `fix` of any of them and exits with code 2; anything else is
-a defect and keeps its traceback.
+The command line prints `what`, `why` and `fix` of any of them and exits with code 2; anything else
+is a defect and keeps its traceback.
 """
 
 

@@ -1,7 +1,7 @@
 """Folding events into a MarketHistory: one small function per event name.
 
-`apply(history, event)` is total over the market's events; an unknown name is a programmer's error, since
-the contract's ABI and this table are compared by a test.
+`apply(history, event)` is total over the market's events; an unknown name is a programmer's error,
+since the contract's ABI and this table are compared by a test.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,8 @@ def _job(history: MarketHistory, event: Event) -> JobHistory:
 
 
 def _round(history: MarketHistory, event: Event) -> RoundHistory:
-    return _job(history, event).rounds[event.args["round"]]
+    number: int = event.args["round"]
+    return _job(history, event).rounds[number]
 
 
 def _job_posted(history: MarketHistory, event: Event) -> None:

@@ -1,7 +1,7 @@
-"""A market's past, folded from its events: the one projection that every role and the auditor share.
+"""A market's past, folded from its events: the projection that every role and the auditor share.
 
-`apply` takes events in chain order and never looks anywhere else, so two readers of the same chain hold
-the same history. Nothing here decides; rules/settlement.py judges what is recorded.
+It is filled by rules/fold.py in chain order and from nothing else, so two readers of the same chain
+hold the same history. Nothing here decides; rules/settlement.py judges what is recorded.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The protocol's values, one to one with contracts/src/types/Types.sol.
 
-Amounts are integers in the token's smallest unit, times are block numbers, digests are 32 raw bytes.
-Bit i of a bitmap speaks of task i.
+Amounts are integers in the token's smallest unit, times are block numbers, digests are 32 raw
+bytes. Bit i of a bitmap speaks of task i.
 """
 
 from dataclasses import dataclass

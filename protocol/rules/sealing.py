@@ -1,8 +1,8 @@
 """Seals: what is committed before anything is public, and how it is opened.
 
-A seal binds chain, market, job, round, question, stage and provider, so it cannot be replayed anywhere
-else, and a salt, so it cannot be guessed. A panel member seals the witness itself in place of its
-hash h: h is public once a task is revealed, the witness is not, so a vote cannot be copied.
+A seal binds chain, market, job, round, question, stage and provider, so it cannot be replayed
+anywhere else, and a salt, so it cannot be guessed. A panel member seals the witness itself in place
+of its hash h: h is public once a task is revealed, the witness is not, so a vote cannot be copied.
 Mirrors contracts/src/libraries/Sealing.sol.
 """
 
@@ -18,7 +18,7 @@ NONFINITE_ROOT = hashlib.sha256(b"gradproof/exact-1/NONFINITE").digest()
 
 
 def words(*values: int | bytes | str) -> bytes:
-    """ABI encoding of static values: each one 32-byte word; str is an address, bytes are bytes32."""
+    """ABI encoding of static values, a 32-byte word each: str is an address, bytes a bytes32."""
     encoded = bytearray()
     for value in values:
         if isinstance(value, bytes):

@@ -1,0 +1,90 @@
+"""What can go wrong between a role and the chain."""
+
+from collections.abc import Mapping
+
+from protocol.rules.errors import GradproofError
+
+
+class ChainError(GradproofError):
+    """Root of chain, key and transaction errors."""
+
+
+class ChainDown(ChainError):
+    """The RPC endpoint does not answer."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"the chain at {url} does not answer",
+            why=why,
+            fix="Start it (`gradproof devnet up`) or set GRADPROOF_RPC_URL to a node that runs.",
+        )
+
+
+class WrongChain(ChainError):
+    """The RPC endpoint serves another chain than the address book names."""
+
+    def __init__(self, url: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"{url} serves chain {found}, not chain {expected}",
+            why="The address book or GRADPROOF_CHAIN_ID names another chain.",
+            fix="Point GRADPROOF_RPC_URL at the right chain, or use that chain's address book.",
+        )
+
+
+class NotOurMarket(ChainError):
+    """The code at an address is not the code this package was built with."""
+
+    def __init__(self, name: str, address: str, why: str) -> None:
+        super().__init__(
+            f"the code at {address} is not the {name} of this release",
+            why=why,
+            fix="Check the address book (GRADPROOF_DEPLOYMENT); do not send money there.",
+        )
+
+
+class BadAddressBook(ChainError):
+    """The address book is missing or unreadable."""
+
+
+class WrongPassword(ChainError):
+    """A keystore does not open."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the password does not open {path}",
+            why="The keystore's checksum differs.",
+            fix="Set GRADPROOF_PASSWORD to the password the wallet was made with.",
+        )
+
+
+class WalletError(ChainError):
+    """A keystore is missing, unreadable, or would be overwritten."""
+
+
+class ContractRejected(ChainError):
+    """A call reverts with one of the contract's custom errors."""
+
+    def __init__(self, function: str, error: str, values: Mapping[str, object]) -> None:
+        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        super().__init__(
+            f"{function} was refused: {error}({shown})",
+            why="The contract's rules forbid it in the present state.",
+        )
+        self.function = function
+        self.error = error
+        self.values = dict(values)
+
+
+class TransactionFailed(ChainError):
+    """A transaction was mined and reverted, or never mined."""
+
+
+class InsufficientFunds(ChainError):
+    """A wallet cannot cover what it was asked to pay."""
+
+    def __init__(self, account: str, unit: str, balance: int, needed: int) -> None:
+        super().__init__(
+            f"{account} holds {balance} {unit}, {needed} are needed",
+            why=f"{needed - balance} {unit} are missing.",
+            fix="Fund the wallet or lower the amount.",
+        )

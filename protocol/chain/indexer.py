@@ -1,0 +1,110 @@
+"""Reading the chain into a MarketHistory that survives restarts and reorganisations.
+
+`sync` brings the stored blocks and logs up to the newest block that has the configured
+confirmations. Where a stored block is no longer on the chain, it walks back to the last common one,
+forgets what came after, and folds the history again. Deleting the database and replaying gives the
+same history.
+"""
+
+from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.orm import Session
+
+from protocol.chain.client import Chain
+from protocol.chain.database import BlockRow, LogRow
+from protocol.rules.fold import apply
+from protocol.rules.history import MarketHistory
+
+SPAN = 2_000
+"""Blocks per log query while catching up with the past."""
+NEAR = 64
+"""Blocks below the head that are read one by one, by hash, because they may still change."""
+
+
+class Indexer:
+    """One reader of one market; not thread-safe."""
+
+    def __init__(self, chain: Chain, engine: Engine, *, confirmations: int = 1) -> None:
+        assert confirmations >= 1
+        self.chain = chain
+        self.engine = engine
+        self.confirmations = confirmations
+        self.history = MarketHistory()
+        self.block = chain.deployment.block - 1
+        self._refold()
+
+    def sync(self) -> MarketHistory:
+        """Read what is new; `self.block` is then the newest block the history speaks of."""
+        target = self.chain.head() - (self.confirmations - 1)
+        self._roll_back()
+        while self.block < target - NEAR:
+            self._read_range(self.block + 1, min(self.block + SPAN, target - NEAR))
+        while self.block < target:
+            if not self._read_block(self.block + 1):
+                self._roll_back()
+                break
+        return self.history
+
+    def _read_range(self, first: int, last: int) -> None:
+        header = self.chain.header(last)
+        if header is None:
+            return
+        self._keep(last, header[0], self.chain.logs(first, last))
+
+    def _read_block(self, number: int) -> bool:
+        header = self.chain.header(number)
+        if header is None:
+            return False
+        block_hash, parent = header
+        known = self._hash_of(number - 1)
+        if known is not None and known != parent:
+            return False
+        self._keep(number, block_hash, self.chain.logs_of_block(block_hash))
+        return True
+
+    def _keep(self, number: int, block_hash: bytes, logs: list[dict[str, object]]) -> None:
+        with Session(self.engine) as session, session.begin():
+            session.merge(BlockRow(number=number, hash=block_hash))
+            for raw in logs:
+                session.merge(
+                    LogRow(
+                        block_hash=bytes.fromhex(str(raw["blockHash"])[2:]),
+                        log_index=int(str(raw["logIndex"]), 16),
+                        block_number=int(str(raw["blockNumber"]), 16),
+                        raw=raw,
+                    )
+                )
+        for raw in logs:
+            apply(self.history, self.chain.decode(raw))
+        self.block = number
+
+    def _hash_of(self, number: int) -> bytes | None:
+        with Session(self.engine) as session:
+            row = session.get(BlockRow, number)
+            return None if row is None else row.hash
+
+    def _roll_back(self) -> None:
+        """Forget stored blocks that the chain no longer has."""
+        with Session(self.engine) as session, session.begin():
+            forgotten = False
+            for row in session.scalars(select(BlockRow).order_by(BlockRow.number.desc())):
+                header = self.chain.header(row.number)
+                if header is not None and header[0] == row.hash:
+                    break
+                forgotten = True
+                session.execute(delete(LogRow).where(LogRow.block_hash == row.hash))
+                session.delete(row)
+            kept = session.scalar(select(func.max(BlockRow.number)))
+            if forgotten:
+                floor = -1 if kept is None else kept
+                session.execute(delete(LogRow).where(LogRow.block_number > floor))
+        if forgotten:
+            self._refold()
+
+    def _refold(self) -> None:
+        self.history = MarketHistory()
+        with Session(self.engine) as session:
+            newest = session.scalar(select(func.max(BlockRow.number)))
+            self.block = self.chain.deployment.block - 1 if newest is None else newest
+            query = select(LogRow.raw).order_by(LogRow.block_number, LogRow.log_index)
+            for raw in session.scalars(query):
+                apply(self.history, self.chain.decode(raw))

@@ -1,0 +1,214 @@
+"""The allow-list: which ATen overloads the engine runs, and how.
+
+Four kinds, in this order of decision: *pass* (bit-preserving calls, factories and bookkeeping: the
+stock kernel is exact by nature), *integer* (the stock kernel, if no float takes part), *computed*
+(a handler), and in-place variants derived from those. `REFUSED` explains the calls that users most
+often meet; everything else that is absent is refused all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from protocol.exact import compositions, elementwise, functions, indexing
+from protocol.exact import handlers as h
+from protocol.exact.handlers import Engine, Handler
+
+_PASS: Final = ["view.default", "_unsafe_view.default", "reshape.default", "_reshape_alias.default", "view.dtype", "as_strided.default", "permute.default", "transpose.int", "t.default", "expand.default", "slice.Tensor", "select.int", "split.Tensor", "split_with_sizes.default", "unsafe_split.Tensor", "chunk.default", "unbind.int", "unsqueeze.default", "squeeze.default", "squeeze.dim", "squeeze.dims", "diagonal.default", "movedim.int", "flatten.using_ints", "unflatten.int", "narrow.default", "alias.default", "detach.default", "detach_.default", "clone.default", "contiguous.default", "lift_fresh.default", "lift_fresh_copy.default", "cat.default", "stack.default", "repeat.default", "flip.default", "roll.default", "tril.default", "triu.default", "tril_.default", "triu_.default", "expand_as.default", "view_as.default", "unfold.default", "constant_pad_nd.default", "index.Tensor", "gather.default", "index_select.default", "take_along_dim.default", "masked_select.default", "nonzero.default", "masked_fill.Scalar", "masked_fill.Tensor", "masked_fill_.Scalar", "masked_fill_.Tensor", "fill.Scalar", "fill.Tensor", "fill_.Scalar", "fill_.Tensor", "zero_.default", "zero.default", "slice_backward.default", "select_backward.default", "diagonal_backward.default", "select_scatter.default", "slice_scatter.default", "zeros.default", "zeros_like.default", "ones.default", "ones_like.default", "full.default", "full_like.default", "scalar_tensor.default", "new_zeros.default", "new_ones.default", "new_full.default", "isnan.default", "isinf.default", "isfinite.default", "logical_not.default", "logical_and.default", "logical_or.default", "logical_xor.default", "any.default", "any.dim", "any.dims", "all.default", "all.dim", "equal.default", "is_nonzero.default", "_local_scalar_dense.default", "sym_size.int", "sym_stride.int", "sym_numel.default", "sym_storage_offset.default", "is_same_size.default", "_has_compatible_shallow_copy_type.default"]
+
+_INTEGER: Final = ["arange.default", "arange.start", "arange.start_step", "bitwise_and.Tensor", "bitwise_and.Scalar", "bitwise_or.Tensor", "bitwise_or.Scalar", "bitwise_xor.Tensor", "bitwise_xor.Scalar", "bitwise_not.default", "bitwise_left_shift.Tensor", "bitwise_left_shift.Tensor_Scalar", "bitwise_right_shift.Tensor", "bitwise_right_shift.Tensor_Scalar", "remainder.Scalar", "remainder.Tensor", "fmod.Scalar", "fmod.Tensor", "floor_divide.default", "floor_divide.Scalar", "cumsum.default", "bincount.default", "isin.Tensor_Tensor", "isin.Tensor_Scalar", "isin.Scalar_Tensor"]
+
+_COMPUTED: Final[dict[str, Handler]] = {
+    "add.Tensor": h.add,
+    "add.Scalar": lambda e, x, y, alpha=1: h.add(e, x, y, alpha=alpha),
+    "sub.Tensor": h.sub,
+    "sub.Scalar": lambda e, x, y, alpha=1: h.sub(e, x, y, alpha=alpha),
+    "rsub.Tensor": lambda e, x, y, *, alpha=1: h.rsub(e, x, y, alpha),
+    "rsub.Scalar": h.rsub,
+    "mul.Tensor": h.mul,
+    "mul.Scalar": h.mul,
+    "div.Tensor": h.div,
+    "div.Scalar": h.div,
+    "div.Tensor_mode": h.div_mode,
+    "div.Scalar_mode": h.div_mode,
+    "reciprocal.default": h.reciprocal,
+    "rsqrt.default": h.rsqrt,
+    "maximum.default": h.maximum,
+    "minimum.default": h.minimum,
+    "clamp.default": h.clamp,
+    "clamp.Tensor": h.clamp,
+    "clamp_min.default": h.clamp_min,
+    "clamp_min.Tensor": h.clamp_min,
+    "clamp_max.default": h.clamp_max,
+    "clamp_max.Tensor": h.clamp_max,
+    "relu.default": h.unary(elementwise.relu),
+    "threshold_backward.default": h.threshold_backward,
+    "pow.Tensor_Scalar": h.power,
+    "lerp.Scalar": h.lerp,
+    "lerp.Tensor": h.lerp,
+    "addcmul.default": h.addcmul,
+    "addcdiv.default": h.addcdiv,
+    "neg.default": lambda _, x: torch.neg(x),
+    "abs.default": lambda _, x: torch.abs(x),
+    "sign.default": lambda _, x: torch.sign(x),
+    "floor.default": h.unary(torch.floor),
+    "ceil.default": h.unary(torch.ceil),
+    "trunc.default": h.unary(torch.trunc),
+    "round.default": h.unary(torch.round),
+    "sqrt.default": h.unary(elementwise.sqrt),
+    "exp.default": h.unary(functions.exp),
+    "log.default": h.unary(functions.log),
+    "tanh.default": h.unary(functions.tanh),
+    "erf.default": h.unary(functions.erf),
+    "sin.default": h.unary(functions.sin),
+    "cos.default": h.unary(functions.cos),
+    "log1p.default": h.unary(functions.log1p),
+    "expm1.default": h.unary(functions.expm1),
+    "eq.Tensor": h.compare(torch.eq),
+    "eq.Scalar": h.compare(torch.eq),
+    "ne.Tensor": h.compare(torch.ne),
+    "ne.Scalar": h.compare(torch.ne),
+    "lt.Tensor": h.compare(torch.lt),
+    "lt.Scalar": h.compare(torch.lt),
+    "le.Tensor": h.compare(torch.le),
+    "le.Scalar": h.compare(torch.le),
+    "gt.Tensor": h.compare(torch.gt),
+    "gt.Scalar": h.compare(torch.gt),
+    "ge.Tensor": h.compare(torch.ge),
+    "ge.Scalar": h.compare(torch.ge),
+    "mm.default": h.mm,
+    "bmm.default": h.mm,
+    "addmm.default": h.addmm,
+    "baddbmm.default": h.addmm,
+    "mv.default": h.mv,
+    "dot.default": h.dot,
+    "sum.default": lambda e, x, *, dtype=None: h.sum_(e, x, dtype=dtype),
+    "sum.dim_IntList": h.sum_,
+    "mean.default": lambda e, x, *, dtype=None: h.mean(e, x, dtype=dtype),
+    "mean.dim": h.mean,
+    "linalg_vector_norm.default": h.vector_norm,
+    "amax.default": h.extremum("amax"),
+    "amin.default": h.extremum("amin"),
+    "max.default": h.extremum("amax"),
+    "min.default": h.extremum("amin"),
+    "max.dim": h.extremum_with_index("amax"),
+    "min.dim": h.extremum_with_index("amin"),
+    "argmax.default": h.argmax,
+    "argmin.default": h.argmin,
+    "sort.default": h.sort,
+    "sort.stable": h.sort_stable,
+    "topk.default": h.topk,
+    "sigmoid.default": h.unary(compositions.sigmoid),
+    "sigmoid_backward.default": h.binary_composition(compositions.sigmoid_backward),
+    "silu.default": h.unary(compositions.silu),
+    "silu_backward.default": h.binary_composition(compositions.silu_backward),
+    "tanh_backward.default": h.binary_composition(compositions.tanh_backward),
+    "gelu.default": h.gelu,
+    "gelu_backward.default": h.gelu_backward,
+    "_softmax.default": h.softmax,
+    "_softmax_backward_data.default": h.softmax_backward,
+    "_log_softmax.default": h.log_softmax,
+    "_log_softmax_backward_data.default": h.log_softmax_backward,
+    "native_layer_norm.default": h.layer_norm,
+    "native_layer_norm_backward.default": h.layer_norm_backward,
+    "nll_loss_forward.default": h.nll_loss,
+    "nll_loss_backward.default": h.nll_loss_backward,
+    "mse_loss.default": h.mse_loss,
+    "where.self": indexing.where,
+    "_to_copy.default": indexing.to_copy,
+    "copy_.default": indexing.copy_,
+    "embedding.default": indexing.embedding,
+    "embedding_dense_backward.default": indexing.embedding_backward,
+    "index_add.default": indexing.index_add,
+    "index_put.default": indexing.index_put,
+    "scatter_add.default": indexing.scatter_add,
+    "scatter.value": indexing.scatter_value,
+    "scatter.src": indexing.scatter_source,
+    "empty.memory_format": indexing.zeros_like_empty,
+    "new_empty.default": indexing.new_empty,
+    "empty_like.default": indexing.empty_like,
+}
+
+# In-place variants: the computed result is copied over the first operand.
+_IN_PLACE: Final = ["add.Tensor", "add.Scalar", "sub.Tensor", "sub.Scalar", "mul.Tensor", "mul.Scalar", "div.Tensor", "div.Scalar", "lerp.Scalar", "lerp.Tensor", "addcmul.default", "addcdiv.default", "clamp.default", "clamp_min.default", "clamp_max.default", "relu.default", "neg.default", "sqrt.default", "exp.default", "tanh.default", "reciprocal.default", "sigmoid.default", "silu.default", "index_add.default", "index_put.default", "scatter_add.default", "scatter.value", "scatter.src"]
+
+_LIBRARY_ATTENTION = (
+    "library attention kernels have no defined order; load the model with "
+    'attn_implementation="eager"'
+)
+_LIBRARY_RANDOM = "library generators differ between devices; use protocol.exact.uniform"
+_STOCK_OPTIMISER = (
+    "stock optimisers take their bias corrections from the host's libm; use protocol.exact.adamw"
+)
+
+REFUSED: Final[dict[str, str]] = {
+    "_scaled_dot_product": _LIBRARY_ATTENTION,
+    "native_dropout": "dropout must be 0, or use protocol.exact.uniform for its mask",
+    "bernoulli": _LIBRARY_RANDOM,
+    "rand": _LIBRARY_RANDOM,
+    "normal": _LIBRARY_RANDOM,
+    "uniform": _LIBRARY_RANDOM,
+    "multinomial": _LIBRARY_RANDOM,
+    "_record_function": _STOCK_OPTIMISER,
+    "_fused_adam": _STOCK_OPTIMISER,
+    "_foreach": "multi-tensor kernels are not defined; pass foreach=False",
+    "cumsum": "it is defined for integers only",
+    "arange": "it is defined for integers only",
+}
+
+
+def refusal(name: str) -> str:
+    """Why calls of this name are refused, or an empty string when there is no more to say."""
+    return next((why for prefix, why in REFUSED.items() if name.startswith(prefix)), "")
+
+
+def _resolve(name: str) -> OpOverload:
+    packet, overload = name.split(".")
+    found = getattr(getattr(torch.ops.aten, packet), overload)
+    assert isinstance(found, OpOverload)
+    return found
+
+
+def _passed(function: OpOverload) -> Handler:
+    def handler(_: Engine, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return handler
+
+
+def _integer(function: OpOverload) -> Handler:
+    def handler(_: Engine, *args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if h.is_float(result, *args):
+            raise h.Refused("it is defined for integers only")
+        return result
+
+    return handler
+
+
+def _in_place(computed: Handler) -> Handler:
+    def handler(engine: Engine, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result = computed(engine, x, *args, **kwargs)
+        if result.dtype is not x.dtype or result.shape != x.shape:
+            raise h.Refused("an in-place result must have its operand's type and shape")
+        return x.copy_(result)
+
+    return handler
+
+
+def _table() -> dict[OpOverload, Handler]:
+    table = {_resolve(name): _passed(_resolve(name)) for name in _PASS}
+    table |= {_resolve(name): _integer(_resolve(name)) for name in _INTEGER}
+    table |= {_resolve(name): handler for name, handler in _COMPUTED.items()}
+    for name in _IN_PLACE:
+        packet, overload = name.split(".")
+        table[_resolve(f"{packet}_.{overload}")] = _in_place(_COMPUTED[name])
+    table[_resolve("pow_.Scalar")] = _in_place(h.power)
+    return table
+
+
+TABLE: Final[dict[OpOverload, Handler]] = _table()

@@ -1,0 +1,150 @@
+"""The engine as a layer under autograd: every ATen call of a module comes through here.
+
+`exact()` switches it on for a block. Autograd records the graph as usual; each call it makes, in
+forward and backward, is looked up in the allow-list and computed by the profile. The mode belongs
+to the thread that enters it; autograd runs CPU backward passes on the calling thread and hands the
+mode to its device threads.
+
+INVARIANT: no stock floating-point kernel decides a bit; a call without an entry raises.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from protocol.exact.allowlist import TABLE, refusal
+from protocol.exact.errors import (
+    AutocastActive,
+    CompiledCode,
+    UnsupportedDtype,
+    UnsupportedOp,
+)
+from protocol.exact.handlers import Engine, Refused
+from protocol.exact.profile import Profile, resolve
+from protocol.exact.routes import choose_route
+from protocol.exact.selftest import require_subnormals
+
+DTYPES: Final = frozenset(
+    {torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool}
+)
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+@contextmanager
+def exact(profile: Profile | str = "exact-1", *, route: str | None = None) -> Iterator[Engine]:
+    """Run every torch operation of the block by the numeric profile, forward and backward.
+
+    `route` names the GEMM route ('float64', 'int8'); None takes GRADPROOF_EXACT_ROUTE, else the
+    fastest one whose self-test passes. Raises AutocastActive, CompiledCode, FlushToZero,
+    InvalidProfile, RouteUnavailable on entry; UnsupportedOp, UnsupportedDtype, NonFinite inside.
+    """
+    _require_plain_execution()
+    require_subnormals()
+    resolved = resolve(profile)
+    engine = Engine(resolved, choose_route(route, resolved))
+    with ExactMode(engine):
+        yield engine
+
+
+class ExactMode(TorchDispatchMode):
+    """Routes ATen calls to the engine's handlers; see `exact`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Compute one ATen call, or refuse it."""
+        kwargs = kwargs or {}
+        handler = TABLE.get(func)
+        if handler is None:
+            if func._can_decompose():  # inference mode delivers composite calls whole
+                with self:
+                    return func.decompose(*args, **kwargs)
+            raise _unsupported(func, args, kwargs, refusal(_name(func)))
+        _check_dtypes(func, args)
+        _check_dtypes(func, kwargs.values())
+        try:
+            result = handler(self.engine, *args, **kwargs)
+        except Refused as refused:
+            raise _unsupported(func, args, kwargs, str(refused)) from None
+        if isinstance(result, Tensor) and result.dtype not in DTYPES:
+            raise UnsupportedDtype(str(result.dtype), str(func), _where())
+        return result
+
+
+def _check_dtypes(func: OpOverload, values: Any) -> None:
+    for value in values:
+        if isinstance(value, Tensor):
+            if value.dtype not in DTYPES and not _is_host_scalar(value):
+                raise UnsupportedDtype(str(value.dtype), str(func), _where())
+            if value.layout is not torch.strided:
+                raise UnsupportedDtype(str(value.layout), str(func), _where())
+        elif isinstance(value, torch.dtype):
+            if value not in DTYPES:
+                _refuse_dtype(value, func)
+        elif isinstance(value, (list, tuple)):
+            _check_dtypes(func, value)
+
+
+def _is_host_scalar(value: Tensor) -> bool:
+    """A Python float that ATen wrapped on its way; handlers round it to binary32."""
+    return value.dtype is torch.float64 and value.ndim == 0 and value._is_wrapped_number()  # type: ignore[attr-defined,no-any-return]
+
+
+def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
+    where = _where()
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise AutocastActive(where)
+    raise UnsupportedDtype(str(dtype), str(func), where)
+
+
+def _unsupported(
+    func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+) -> UnsupportedOp:
+    shapes = [_describe(a) for a in (*args, *kwargs.values())]
+    return UnsupportedOp(_name(func), func._overloadname, shapes, _where(), reason)
+
+
+def _name(func: OpOverload) -> str:
+    return func._schema.name.removeprefix("aten::")
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_describe(v) for v in value[:4]) + "]"
+    return repr(value) if isinstance(value, (int, float, bool, str)) else type(value).__name__
+
+
+def _where() -> str:
+    """The innermost line outside torch and the engine, as 'file:line'."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _require_plain_execution() -> None:
+    where = _where()
+    if torch.compiler.is_compiling():
+        raise CompiledCode(where)
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise AutocastActive(where)

@@ -1,0 +1,75 @@
+"""The compositions around a step: clipping by the exact norm, AdamW, aggregation of results.
+
+Scalars never come from a library call inside a task: a job's manifest holds one `AdamWRow` per
+optimiser step as hex floats, and they are rounded to binary32 on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protocol.exact.elementwise import div, min2, mul, sqrt
+from protocol.exact.reductions import sum_
+
+
+@dataclass(frozen=True, slots=True)
+class AdamWRow:
+    """Scalars of one optimiser step, as the manifest's table holds them.
+
+    decay = 1 - lr * weight_decay; beta1, beta2 and their complements; step_size =
+    lr / (1 - beta1^t); unbias = 1 / sqrt(1 - beta2^t); eps.
+    """
+
+    decay: float
+    beta1: float
+    beta1_complement: float
+    beta2: float
+    beta2_complement: float
+    step_size: float
+    unbias: float
+    eps: float
+
+
+def adamw(
+    p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One AdamW step; the new parameter and moments, none of them in place.
+
+    p = p*d; m = b1*m + b1c*g; v = b2*v + b2c*(g*g); p - s*(m / (sqrt(v)*u + eps)).
+    """
+    decayed = mul(p, row.decay)
+    m = mul(m, row.beta1).add_(mul(grad, row.beta1_complement))
+    v = mul(v, row.beta2).add_(mul(grad * grad, row.beta2_complement))
+    denominator = mul(sqrt(v), row.unbias) + torch.tensor(row.eps, device=v.device)
+    return decayed.sub_(mul(m / denominator, row.step_size)), m, v
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """sqrt of the sum of all squares: one exact sum per tensor, then one over those sums.
+
+    The order of `tensors` does not matter. Raises NonFinite when a square overflows.
+    """
+    if not tensors:
+        return torch.zeros(())
+    return sqrt(sum_(torch.stack([sum_(t * t) for t in tensors])))
+
+
+def clip_by_norm(tensors: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], Tensor]:
+    """(tensors * min2(max_norm / norm, 1), norm): new tensors, scaled down to `max_norm` at most.
+
+    A zero norm gives the factor min2(Inf, 1) = 1.
+    """
+    norm = global_norm(tensors)
+    factor = min2(div(max_norm, norm), 1.0)
+    return [t * factor for t in tensors], norm
+
+
+def aggregate(results: Sequence[Tensor]) -> Tensor:
+    """Exact sum of one tensor over all results, divided by their number; order does not matter."""
+    return sum_(torch.stack(list(results)), 0) / torch.tensor(
+        float(len(results)), device=results[0].device
+    )

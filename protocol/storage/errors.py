@@ -5,6 +5,7 @@
     ├── CidMismatch         the bytes are not what the CID names, or not in the one agreed profile
     ├── LimitExceeded       the content, or a free-space quota, is over what the caller allows
     ├── NotFound            no source has the block
+    ├── SourceFailed        one source broke off, timed out or answered nonsense; others are tried
     ├── BlockRejected       a source sent something that is not the block asked for
     ├── StoreUnavailable    no source answers
     ├── NodeLocked          another process already serves this folder
@@ -13,7 +14,6 @@
 Each message says what happened, why, and what to do next.
 """
 
-# ruff: noqa: N818 -- each name states the fact; the common root already says that it is an error
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -44,6 +44,10 @@ class NotFound(StorageError):
 
 class StoreUnavailable(StorageError):
     """No source could be reached, or all of them were dropped."""
+
+
+class SourceFailed(StorageError):
+    """One source did not answer a request properly; the caller may ask another."""
 
 
 class NodeLocked(StorageError):

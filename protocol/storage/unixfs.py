@@ -13,16 +13,24 @@ Source: https://specs.ipfs.tech/unixfs/ , https://specs.ipfs.tech/ipips/ipip-049
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from protocol.storage.cid import DAG_PB, RAW, Cid
 from protocol.storage.errors import CidMismatch
 
 Buffer = bytes | bytearray | memoryview
 Emit = Callable[[Cid, bytes], None]
+
+
+class Reader(Protocol):
+    """Anything that hands out bytes in order: a file, a request body."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return 1 to `size` bytes, or none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ UNIXFS_V1_2025: Final = Profile(chunk_size=1024 * 1024, max_links=1024)
 
 _LINK_TAG: Final = 0x12
 _DATA_TAG: Final = 0x0A
+_HASH_TAG: Final = 0x0A
 _FILE_HEADER: Final = b"\x08\x02\x18"
 _DIGEST_AT: Final = 8  # link tag, link length, hash tag, hash length, four CID bytes
 _NOT_OURS: Final = (
@@ -150,11 +159,7 @@ class DagBuilder:
         return self._levels[level][0]
 
 
-def _ignore(_cid: Cid, _block: bytes) -> None:
-    return None
-
-
-def chunks(stream: BinaryIO, chunk_size: int) -> Iterator[bytes]:
+def chunks(stream: Reader, chunk_size: int) -> Iterator[bytes]:
     """Yield full chunks and a shorter last one; the empty stream yields one empty chunk."""
     first = True
     while True:
@@ -170,28 +175,33 @@ def chunks(stream: BinaryIO, chunk_size: int) -> Iterator[bytes]:
         first = False
 
 
-def import_stream(
-    stream: BinaryIO, emit: Emit = _ignore, profile: Profile = UNIXFS_V1_2025
-) -> Link:
-    """Cut a stream into blocks, hand each to `emit` (children first) and return the root."""
-    builder = DagBuilder(emit, profile)
+def blocks_of_stream(
+    stream: Reader, profile: Profile = UNIXFS_V1_2025
+) -> Iterator[tuple[Cid, bytes]]:
+    """Yield every block of a file, children before parents, the root last."""
+    made: list[tuple[Cid, bytes]] = []
+    builder = DagBuilder(lambda cid, block: made.append((cid, block)), profile)
     for chunk in chunks(stream, profile.chunk_size):
         cid = Cid.of_block(RAW, chunk)
-        emit(cid, chunk)
         builder.add(Link(cid, len(chunk), len(chunk)))
-    return builder.finish()
+        yield cid, chunk
+        yield from made
+        made.clear()
+    builder.finish()
+    yield from made
 
 
 def cid_of_file(path: Path, profile: Profile = UNIXFS_V1_2025) -> Cid:
     """Compute the CID of a file, at hashing speed and in constant memory."""
     with path.open("rb", buffering=0) as stream:
-        return import_stream(stream, profile=profile).cid
+        # A file has at least one block, and the last one is the root.
+        return deque(blocks_of_stream(stream, profile), maxlen=1)[0][0]
 
 
 def cid_of_bytes(data: Buffer, profile: Profile = UNIXFS_V1_2025) -> Cid:
     """Compute the CID of bytes in memory, the same as of a file that holds them."""
     view = memoryview(data).cast("B")
-    builder = DagBuilder(_ignore, profile)
+    builder = DagBuilder(lambda _cid, _block: None, profile)
     for start in range(0, max(len(view), 1), profile.chunk_size):
         chunk = view[start : start + profile.chunk_size]
         builder.add(Link(Cid.of_block(RAW, chunk), len(chunk), len(chunk)))
@@ -243,7 +253,7 @@ def read_children(
     return links
 
 
-def _read_varint(block: bytes, at: int) -> tuple[int, int]:
+def _read_varint(block: bytes | memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 63, 7):
         byte = block[at]
@@ -252,3 +262,35 @@ def _read_varint(block: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise CidMismatch(_NOT_OURS)
+
+
+def links_of(block: bytes) -> list[Cid]:
+    """Return the CIDs any dag-pb block links to, whatever made it; names are skipped unread.
+
+    Raises `CidMismatch` for a malformed block, `MalformedCid` for a link this system cannot hold.
+    """
+    return [
+        Cid.from_bytes(bytes(value))
+        for tag, link in _fields(memoryview(block))
+        if tag == _LINK_TAG
+        for inner, value in _fields(link)
+        if inner == _HASH_TAG
+    ]
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (tag, payload) of a protobuf message; varint fields have an empty payload."""
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = _read_varint(data, at)
+            value, at = _read_varint(data, at)
+            if tag & 7 == 0:
+                yield tag, data[:0]
+                continue
+            if tag & 7 != 2 or value > len(data) - at:
+                raise CidMismatch("the block is not a dag-pb node.")
+            yield tag, data[at : at + value]
+            at += value
+    except IndexError as error:
+        raise CidMismatch("the block is not a dag-pb node.") from error

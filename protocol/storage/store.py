@@ -1,0 +1,274 @@
+"""The content store: publish a file, fetch it verified, keep it pinned.
+
+Every role moves model state, data and gradients through this one interface. The sources behind it
+are not trusted: what is published must come back under the CID computed here, and what is fetched
+is checked block by block (see `protocol.storage.fetching`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+from protocol.storage.cid import RAW, Cid
+from protocol.storage.errors import (
+    BlockRejected,
+    CidMismatch,
+    SourceFailed,
+    StoreUnavailable,
+)
+from protocol.storage.fetching import WINDOW, BlockWindow, Sink, Source, fetch_dag
+from protocol.storage.unixfs import Link, cid_of_bytes, cid_of_file
+
+if TYPE_CHECKING:
+    from protocol.storage.sources import ApiSource, GatewaySource
+
+HOW_TO_START: Final = (
+    "Set GRADPROOF_IPFS_API to the RPC address of a Kubo daemon (for example "
+    "/ip4/127.0.0.1/tcp/5001), or start the embedded node: "
+    "python -m protocol.storage.node --root <folder> --port 5001"
+)
+
+
+class ContentStore:
+    """Content behind one or more Kubo RPC endpoints and trustless gateways.
+
+    Safe to use from several threads. Close it, or use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        apis: Sequence[ApiSource],
+        gateways: Sequence[GatewaySource] = (),
+        *,
+        window: int = WINDOW,
+    ) -> None:
+        self._apis = tuple(apis)
+        self._gateways = tuple(gateways)
+        self._window = window
+        self._dropped: dict[str, BlockRejected] = {}
+
+    @property
+    def dropped(self) -> dict[str, BlockRejected]:
+        """The sources that sent wrong blocks, by name, with the evidence."""
+        return dict(self._dropped)
+
+    def publish(self, path: Path) -> Cid:
+        """Store and pin a file; return the CID computed here.
+
+        Raises `StoreUnavailable` when no daemon takes it, `CidMismatch` when the file changed
+        meanwhile.
+        """
+        return self._publish(cid_of_file(path), lambda: path.open("rb"))
+
+    def publish_bytes(self, data: bytes) -> Cid:
+        """Store and pin bytes, the same as a file that holds them."""
+        return self._publish(cid_of_bytes(data), lambda: io.BytesIO(data))
+
+    def _publish(self, cid: Cid, open_stream: Callable[[], BinaryIO]) -> Cid:
+        def send(api: ApiSource) -> None:
+            with open_stream() as stream:
+                if api.add(stream, cid):
+                    return
+            # An older daemon ignores options it does not know and cuts the file its own way.
+            with open_stream() as stream:
+                api.import_blocks(stream, cid)
+
+        self._first(send, f"take {cid}")
+        return cid
+
+    def fetch(self, cid: Cid, dest: Path, limit: int, *, timeout: float | None = None) -> None:
+        """Bring a file of at most `limit` bytes to `dest`, whole and verified, or not at all.
+
+        An interrupted fetch leaves `dest.part`, which the next one resumes; two processes may
+        fetch to the same place. `timeout` bounds the whole fetch, in seconds.
+
+        Raises `LimitExceeded`, `NotFound`, `BlockRejected`, `CidMismatch`, `StoreUnavailable`.
+        """
+        part = dest.with_name(dest.name + ".part")
+        with _locked(part) as fd:
+            if _holds(dest, cid, limit):
+                part.unlink()
+                return
+            size = fetch_dag(self._blocks(timeout), cid, limit, lambda size: _FileSink(fd, size))
+            assert os.fstat(fd).st_size == size
+            os.fsync(fd)
+            part.replace(dest)
+            sync_folder(dest.parent)
+
+    def fetch_bytes(self, cid: Cid, limit: int, *, timeout: float | None = None) -> bytes:
+        """Bring a file of at most `limit` bytes into memory; raises what `fetch` raises."""
+        sinks: list[_MemorySink] = []
+
+        def open_sink(size: int) -> Sink:
+            sinks.append(_MemorySink(size))
+            return sinks[0]
+
+        fetch_dag(self._blocks(timeout), cid, limit, open_sink)
+        return bytes(sinks[0].data)
+
+    def _blocks(self, timeout: float | None) -> BlockWindow:
+        sources: list[Source] = [*self._apis, *self._gateways]
+        if not sources:
+            raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        return BlockWindow(sources, self._dropped, width=self._window, deadline=deadline)
+
+    def pin(self, cid: Cid, *, expires_in: int | None = None) -> None:
+        """Keep a file in the first daemon that can; `expires_in` seconds where it knows expiry."""
+        self._first(lambda api: api.pin(cid, expires_in), f"pin {cid}")
+
+    def unpin(self, cid: Cid) -> None:
+        """Let every daemon forget a file; not pinned is no error."""
+        reached = False
+        failures = []
+        for api in self._apis:
+            try:
+                api.unpin(cid)
+                reached = True
+            except SourceFailed as error:
+                failures.append(str(error))
+        if not reached:
+            raise self._unavailable(f"unpin {cid}", failures)
+
+    def has(self, cid: Cid) -> bool:
+        """Tell whether some daemon itself holds the root block, without asking its network."""
+        reached = False
+        failures = []
+        for api in self._apis:
+            try:
+                if api.has_block(cid):
+                    return True
+                reached = True
+            except SourceFailed as error:
+                failures.append(str(error))
+        if not reached:
+            raise self._unavailable(f"look up {cid}", failures)
+        return False
+
+    def _first(self, act: Callable[[ApiSource], None], what: str) -> None:
+        failures = []
+        for api in self._apis:
+            try:
+                return act(api)
+            except SourceFailed as error:
+                failures.append(str(error))
+        raise self._unavailable(what, failures)
+
+    def _unavailable(self, what: str, failures: list[str]) -> StoreUnavailable:
+        why = "; ".join(failures) or "no RPC endpoint is configured"
+        return StoreUnavailable(f"no daemon could {what}: {why}. {HOW_TO_START}")
+
+    def close(self) -> None:
+        """Close the connections of every source."""
+        for api in self._apis:
+            api.close()
+        for gateway in self._gateways:
+            gateway.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(
+    apis: Sequence[str], gateways: Sequence[str] = (), *, window: int = WINDOW
+) -> ContentStore:
+    """Open the store behind these addresses, without contacting them yet.
+
+    `apis`: multiaddrs or http(s) URLs of Kubo RPC endpoints, the first one preferred for
+    publishing; `gateways`: URLs of trustless gateways. Raises `StoreUnavailable` when both are
+    empty or an address is malformed.
+    """
+    if not apis and not gateways:
+        raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
+    # Imported late: ipfshttpclient takes a quarter of a second.
+    from protocol.storage.sources import ApiSource, GatewaySource
+
+    return ContentStore(
+        [ApiSource(address) for address in apis],
+        [GatewaySource(url) for url in gateways],
+        window=window,
+    )
+
+
+class _FileSink:
+    """Write leaves into an open `.part` file; re-hash what an earlier attempt left there."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self._left = os.fstat(fd).st_size
+        # Sparse until written. A part that is longer than the file belongs to something else.
+        os.ftruncate(fd, size)
+
+    def has(self, offset: int, link: Link) -> bool:
+        if offset + link.size > self._left:
+            return False
+        return Cid.of_block(RAW, os.pread(self._fd, link.size, offset)) == link.cid
+
+    def write(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, offset)
+            view, offset = view[done:], offset + done
+
+
+class _MemorySink:
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+
+    def has(self, offset: int, link: Link) -> bool:  # noqa: ARG002 -- the Sink protocol
+        return False
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+
+def _holds(path: Path, cid: Cid, limit: int) -> bool:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size <= limit and cid_of_file(path) == cid
+    return False
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[int]:
+    """Open a part file, alone: whoever finishes first has renamed it away for the next."""
+    while True:
+        try:
+            fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise CidMismatch(f"{part} is a link, not a partial download. Remove it.") from None
+            raise
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), part.stat()):
+                    yield fd
+                    return
+        finally:
+            os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

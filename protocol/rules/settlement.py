@@ -214,7 +214,7 @@ class _Judge:
         raiser: Seal | None,
         question: int,
     ) -> None:
-        """Slashed bonds pay the panel's winners, then the raiser a tenth of B; the rest is burnt."""
+        """The pot pays the panel's winners, then the raiser a tenth of B; the rest is burnt."""
         for seal in panel:
             if not _is(seal, lead):
                 pot += self._slash_bound(seal, self.terms.bond)

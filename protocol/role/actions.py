@@ -1,0 +1,124 @@
+"""What `decide` may ask for, and the small decisions that every role shares."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.role.openings import Opening
+from protocol.role.sight import JobSight, Sight
+from protocol.rules.history import Seal
+from protocol.rules.records import JobId, Phase, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Compute a question, publish the result, keep the opening. Nothing is sent yet."""
+
+    job: JobId
+    round: int
+    stage: Stage
+    question: int
+    seat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Fetch every revealed result whole and post which ones are there."""
+
+    job: JobId
+    round: int
+    seat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Call the market; `key` makes it happen once."""
+
+    key: str
+    function: str
+    args: tuple[Any, ...]
+
+
+Action = Answer | Hold | Send
+
+OPENS_IN = {
+    Stage.WORK: Phase.REVEAL,
+    Stage.CHECK: Phase.REVEAL,
+    Stage.CHALLENGE: Phase.VERDICT_OPEN,
+    Stage.PANEL: Phase.VERDICT_OPEN,
+    Stage.UPDATE: Phase.UPDATE_OPEN,
+    Stage.UPDATE_CHECK: Phase.UPDATE_OPEN,
+    Stage.UPDATE_CHALLENGE: Phase.UPDATE_VERDICT_OPEN,
+    Stage.UPDATE_PANEL: Phase.UPDATE_VERDICT_OPEN,
+}
+"""The phase in which seals of each stage are opened."""
+
+
+def answer_or_seal(
+    sight: Sight, js: JobSight, stage: Stage, question: int, seat: int, slot: int = 0
+) -> Action | None:
+    """Take a seat: compute first, seal once the opening is safe on disk; None where it is done."""
+    job, number = js.past.job, js.round.number
+    record = js.open_round
+    if record is None or record.seal(stage, question, seat) is not None:
+        return None
+    opening = sight.openings.get((job, number, stage, question, seat))
+    if opening is None:
+        return Answer(job, number, stage, question, seat)
+    function, args = _seal_call(opening, sight, slot)
+    return Send(_key(opening, "seal"), function, (job, number, *args))
+
+
+def open_due(sight: Sight, js: JobSight) -> Iterator[Send]:
+    """Open every own seal that may be opened now."""
+    record = js.open_round
+    if record is None:
+        return
+    released = js.round.drawn & ~js.round.answered
+    for seal in record.seals.values():
+        opening = sight.openings.get(
+            (js.past.job, record.number, seal.stage, seal.question, seal.seat)
+        )
+        if not _is_mine(sight, seal) or seal.outcome is not None or opening is None:
+            continue
+        if OPENS_IN[seal.stage] != js.round.phase or opening.hash != seal.hash:
+            continue
+        if seal.stage == Stage.WORK and released >> seal.question & 1:
+            continue
+        yield _open_call(opening)
+
+
+def _is_mine(sight: Sight, seal: Seal) -> bool:
+    return seal.provider == sight.provider
+
+
+def _key(opening: Opening, verb: str) -> str:
+    return "/".join([*(str(int(part)) for part in opening.key), verb])
+
+
+def _seal_call(opening: Opening, sight: Sight, slot: int) -> tuple[str, tuple[Any, ...]]:
+    question, seat, sealed = opening.question, opening.seat, opening.hash
+    match opening.stage:
+        case Stage.WORK:
+            return "sealTask", (question, slot, sealed)
+        case Stage.CHECK:
+            return "sealCheck", (question, sealed)
+        case Stage.UPDATE:
+            return "sealUpdate", (sealed,)
+        case Stage.UPDATE_CHECK:
+            return "sealUpdateCheck", (seat, sealed)
+        case Stage.PANEL | Stage.UPDATE_PANEL:
+            return "sealPanel", (question, seat, sealed)
+        case Stage.CHALLENGE | Stage.UPDATE_CHALLENGE:
+            return "challenge", (question, sight.provider, sealed)
+
+
+def _open_call(opening: Opening) -> Send:
+    where = (opening.job, opening.round)
+    if opening.stage in (Stage.PANEL, Stage.UPDATE_PANEL):
+        vote = (opening.root, opening.cid, opening.witness, opening.salt)
+        args: tuple[Any, ...] = (*where, opening.question, opening.seat, *vote)
+        return Send(_key(opening, "open"), "openPanel", args)
+    outcome = (opening.outcome.root, opening.outcome.cid, opening.outcome.h)
+    args = (*where, int(opening.stage), opening.question, opening.seat, outcome, opening.salt)
+    return Send(_key(opening, "open"), "open", args)

@@ -1,0 +1,100 @@
+"""The files of a job, fetched once, verified against the chain, opened for computing.
+
+Everything comes from strangers: the manifest must hash to the digest on chain and agree with the
+terms, every shard and bundle to its CID and root, and no file may be larger than the manifest
+allows.
+"""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from protocol.rules.errors import GradproofError
+from protocol.rules.history import JobHistory
+from protocol.rules.records import JobId
+from protocol.storage.cache import Cache
+from protocol.storage.cid import Cid
+from protocol.storage.store import ContentStore
+from protocol.training.bundle import list_shards, read_bundle
+from protocol.training.canonical import MAX_DOCUMENT_BYTES
+from protocol.training.data import Dataset, open_dataset
+from protocol.training.layout import Schema
+from protocol.training.manifest import Manifest
+from protocol.training.model import result_schema, schema
+
+FETCH_SECONDS = 60.0
+"""Whatever has not arrived by then counts as not held."""
+
+
+class ManifestDiffers(GradproofError):
+    """The manifest does not say what the job's terms say."""
+
+
+class JobFiles:
+    """Files of any number of jobs; remembers what it has opened."""
+
+    def __init__(self, store: ContentStore, cache: Cache) -> None:
+        self.store = store
+        self.cache = cache
+        self._manifests: dict[JobId, Manifest] = {}
+        self._datasets: dict[JobId, Dataset] = {}
+        self._states: dict[bytes, dict[str, Tensor]] = {}
+
+    def manifest(self, past: JobHistory) -> Manifest:
+        """The job's manifest; raises StorageError, ManifestError or ManifestDiffers."""
+        if past.job not in self._manifests:
+            data = self.store.fetch_bytes(
+                Cid.raw(past.terms.manifest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS
+            )
+            manifest = Manifest.parse(data)
+            _check_against_terms(manifest, past)
+            self._manifests[past.job] = manifest
+        return self._manifests[past.job]
+
+    def dataset(self, past: JobHistory) -> Dataset:
+        """The job's training and evaluation tokens."""
+        if past.job not in self._datasets:
+            manifest = self.manifest(past)
+            lengths = {
+                shard.cid: shard.length
+                for shard in (*manifest.data.shards, manifest.evaluation.shard)
+            }
+            self._datasets[past.job] = open_dataset(
+                manifest, lambda cid: self._fetch(cid, lengths[cid])
+            )
+        return self._datasets[past.job]
+
+    def state(self, past: JobHistory, root: bytes, cid: bytes) -> dict[str, Tensor]:
+        """A state of the job: parameters, moments, step, validation loss."""
+        if root not in self._states:
+            self._states = {root: self._bundle(schema(self.manifest(past)), root, cid)}
+        return self._states[root]
+
+    def result(self, past: JobHistory, root: bytes, cid: bytes) -> dict[str, Tensor]:
+        """A revealed result: clipped gradients and loss."""
+        return self._bundle(result_schema(self.manifest(past)), root, cid)
+
+    def _bundle(self, expect: Schema, root: bytes, cid: bytes) -> dict[str, Tensor]:
+        index = self.store.fetch_bytes(Cid.raw(cid), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
+        lengths = {shard.cid: shard.length for shard in list_shards(index, expect)}
+        return read_bundle(index, lambda c: self._fetch(c, lengths[c]), expect, root)
+
+    def _fetch(self, cid: Cid, limit: int) -> Path:
+        return self.cache.fetch(self.store, cid, limit, timeout=FETCH_SECONDS)
+
+
+def _check_against_terms(manifest: Manifest, past: JobHistory) -> None:
+    terms = past.terms
+    pairs = {
+        "rounds": (manifest.rounds, terms.rounds),
+        "tasks": (manifest.tasks, terms.tasks),
+        "genesis root": (manifest.genesis.root, terms.genesis_root),
+        "genesis CID": (manifest.genesis.cid.digest, terms.genesis_cid),
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise ManifestDiffers(
+                f"job {past.job}: the manifest's {name} is not the one on chain",
+                why="Manifest and terms describe different work.",
+                fix="Do not work on this job.",
+            )

@@ -1,0 +1,135 @@
+"""What a role must not lose between sealing and opening: salts, witnesses, outcomes.
+
+One small JSON file per seal, written and fsynced before the seal leaves the machine. A second
+process that holds a copy can open on this role's behalf.
+"""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.rules.records import JobId, Outcome, Stage
+from protocol.rules.sealing import SealContext, seal, witness_hash
+
+Key = tuple[JobId, int, Stage, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Everything needed to seal and later to open one seat of one question."""
+
+    job: JobId
+    round: int
+    stage: Stage
+    question: int
+    seat: int
+    root: bytes
+    cid: bytes
+    witness: bytes
+    salt: bytes
+    hash: bytes
+
+    @property
+    def key(self) -> Key:
+        """Which seat this opening is for."""
+        return (self.job, self.round, self.stage, self.question, self.seat)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome as the chain compares it."""
+        h = witness_hash(self.job, self.round, self.question, self.witness)
+        return Outcome(self.root, self.cid, h)
+
+
+def make_opening(
+    context: SealContext, seat: int, root: bytes, cid: bytes, witness: bytes, salt: bytes
+) -> Opening:
+    """Bind an answer to its seat; panels seal the witness, everybody else its hash."""
+    panel = context.stage in (Stage.PANEL, Stage.UPDATE_PANEL)
+    hidden = (
+        witness if panel else witness_hash(context.job, context.round, context.question, witness)
+    )
+    return Opening(
+        job=context.job,
+        round=context.round,
+        stage=context.stage,
+        question=context.question,
+        seat=seat,
+        root=root,
+        cid=cid,
+        witness=witness,
+        salt=salt,
+        hash=seal(context, root, cid, hidden, salt),
+    )
+
+
+def new_salt() -> bytes:
+    """32 bytes that nobody can guess."""
+    return secrets.token_bytes(32)
+
+
+class OpeningStore:
+    """The openings of one role, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._known: dict[Key, Opening] = {}
+        for path in sorted(folder.glob("*.json")):
+            opening = _read(path)
+            self._known[opening.key] = opening
+
+    def all(self) -> dict[Key, Opening]:
+        """A copy of what is known, by seat."""
+        return dict(self._known)
+
+    def save(self, opening: Opening) -> None:
+        """Write `opening` for good; an earlier one of the same seat is never replaced."""
+        if opening.key in self._known:
+            return
+        name = "-".join(str(int(part)) for part in opening.key)
+        path = self.folder / f"{name}.json"
+        part = path.with_suffix(".part")
+        with part.open("w") as file:
+            json.dump(_fields(opening), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._known[opening.key] = opening
+
+
+def _fields(opening: Opening) -> dict[str, int | str]:
+    return {
+        "job": opening.job,
+        "round": opening.round,
+        "stage": int(opening.stage),
+        "question": opening.question,
+        "seat": opening.seat,
+        **{
+            name: getattr(opening, name).hex()
+            for name in ("root", "cid", "witness", "salt", "hash")
+        },
+    }
+
+
+def _read(path: Path) -> Opening:
+    raw = json.loads(path.read_text())
+    return Opening(
+        job=JobId(raw["job"]),
+        round=raw["round"],
+        stage=Stage(raw["stage"]),
+        question=raw["question"],
+        seat=raw["seat"],
+        root=bytes.fromhex(raw["root"]),
+        cid=bytes.fromhex(raw["cid"]),
+        witness=bytes.fromhex(raw["witness"]),
+        salt=bytes.fromhex(raw["salt"]),
+        hash=bytes.fromhex(raw["hash"]),
+    )

@@ -1,0 +1,169 @@
+"""The loop of every role: observe, decide, act, again at the next block, until told to stop.
+
+Nothing in memory matters: kill the process at any point and the next tick derives the same duties
+from the chain and the openings on disk.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from eth_account.signers.local import LocalAccount
+
+from protocol.chain.client import Chain
+from protocol.chain.database import open_database
+from protocol.chain.deployment import Deployment
+from protocol.chain.errors import ChainError, ContractRejected
+from protocol.chain.indexer import Indexer
+from protocol.chain.tx_sender import Call, TxSender
+from protocol.role.actions import Action, Answer, Hold, Send
+from protocol.role.answers import Answerer, Tamper, revealed
+from protocol.role.job_files import JobFiles
+from protocol.role.openings import OpeningStore
+from protocol.role.sight import Observer, Sight
+from protocol.rules.errors import GradproofError
+from protocol.rules.records import Address
+from protocol.rules.sealing import is_finite
+from protocol.runtime.settings import Settings
+from protocol.storage.cache import Cache
+from protocol.storage.store import ContentStore
+
+log = structlog.get_logger()
+Decide = Callable[[Sight], Sequence[Action]]
+
+
+class RoleService:
+    """One role on one machine: its key, its view of the chain, its store, its memory."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ContentStore,
+        account: LocalAccount,
+        provider: Address,
+        home: Path,
+        tamper: Tamper | None = None,
+    ) -> None:
+        deployment = Deployment.read(settings.deployment_path)
+        self.settings = settings
+        self.chain = Chain(settings.rpc_url, deployment)
+        engine = open_database(home / "chain.sqlite")
+        self.sender = TxSender(self.chain, account, engine)
+        self.openings = OpeningStore(home / "openings")
+        self.files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        self.answerer = Answerer(
+            self.files,
+            home / "results",
+            deployment.chain_id,
+            deployment.market,
+            provider,
+            tamper,
+        )
+        indexer = Indexer(self.chain, engine, confirmations=settings.confirmations)
+        self.observer = Observer(
+            self.chain, indexer, self.openings, provider, Address(account.address)
+        )
+        self._stopping = False
+
+    def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
+        """Loop until SIGTERM or SIGINT; `after` sees every sight once it has been acted on."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        head = -1
+        while not self._stopping:
+            try:
+                newest = self.chain.head()
+                if newest != head:
+                    head = newest
+                    self.tick(decide, after)
+            except ChainError as error:
+                log.warning("tick given up", error=str(error))
+            time.sleep(self.settings.poll_seconds)
+
+    def tick(self, decide: Decide, after: Callable[[Sight], None] | None = None) -> None:
+        """Observe once and act until nothing more can be done in this block."""
+        self.sender.settle()
+        sight = self.observer.observe()
+        done: set[Action] = set()
+        while not self._stopping:
+            actions = [action for action in decide(sight) if action not in done]
+            if not actions:
+                break
+            # What only needs sending goes first: computing may outlast a window.
+            action = next((a for a in actions if isinstance(a, Send)), actions[0])
+            done.add(action)
+            self._act(sight, action)
+            if isinstance(action, Answer):
+                # Time has passed: look again before sealing.
+                sight = self.observer.observe()
+        if after is not None:
+            after(sight)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _act(self, sight: Sight, action: Action) -> None:
+        try:
+            match action:
+                case Send():
+                    self._send(action)
+                case Answer():
+                    self._answer(sight, action)
+                case Hold():
+                    self._hold(sight, action)
+        except ContractRejected as error:
+            # Somebody was faster, or the window closed: the next sight tells.
+            log.info("not sent", error=str(error))
+        except ChainError:
+            raise
+        except GradproofError as error:
+            log.error("duty given up", action=str(action), error=str(error))
+
+    def _send(self, action: Send) -> None:
+        call = Call(self.chain.market, action.function, action.args)
+        if self.sender.state(action.key) in (None, "reverted"):
+            log.info(action.function, args=_short(action.args))
+        self.sender.submit(action.key, call)
+
+    def _answer(self, sight: Sight, action: Answer) -> None:
+        js = sight.jobs[action.job]
+        record = js.open_round
+        assert record is not None
+        began = time.monotonic()
+        opening = self.answerer.answer(
+            js.past, record, action.stage, action.question, action.seat, js.round.included
+        )
+        self.openings.save(opening)
+        log.info(
+            "computed",
+            stage=action.stage.name.lower(),
+            question=action.question,
+            round=action.round,
+            seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _hold(self, sight: Sight, action: Hold) -> None:
+        """Post which results are here whole; what does not arrive or verify is not."""
+        js = sight.jobs[action.job]
+        record = js.open_round
+        assert record is not None
+        bitmap = 0
+        for task in range(js.past.terms.tasks):
+            outcome = revealed(record, task)
+            if outcome is None or not is_finite(outcome):
+                continue
+            try:
+                self.files.result(js.past, outcome.root, outcome.cid)
+                bitmap |= 1 << task
+            except GradproofError as error:
+                log.warning("result not held", task=task, error=str(error))
+        key = f"{action.job}/{action.round}/gather/{action.seat}"
+        self._send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
+
+
+def _short(args: tuple[object, ...]) -> str:
+    shown = [a.hex()[:8] if isinstance(a, bytes) else str(a) for a in args]
+    return " ".join(s if len(s) < 60 else s[:57] + "..." for s in shown)

@@ -1,0 +1,91 @@
+"""What a role sees when it decides: one frozen view of chain and memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocol.chain.client import Chain
+from protocol.chain.indexer import Indexer
+from protocol.chain.views import stored, where_it_stands
+from protocol.role.openings import Key, Opening, OpeningStore
+from protocol.rules.history import JobHistory, MarketHistory, RoundHistory
+from protocol.rules.records import Address, Ending, JobId, JobView, Phase, RoundView, Slot
+from protocol.rules.seats import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class JobSight:
+    """One job: its past, where it stands for the next transaction, and what storage still says."""
+
+    past: JobHistory
+    job: JobView
+    round: RoundView
+    stored_phase: Phase
+    roster: Roster  # verifiers of the round's epoch
+
+    @property
+    def open_round(self) -> RoundHistory | None:
+        """The open round's record, once its opening has been read from the chain."""
+        record = self.past.open_round
+        return record if record is not None and record.number == self.round.number else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Everything `decide` may look at; `now` is the block in which an action would land."""
+
+    now: int
+    epoch: int
+    provider: Address
+    operator: Address
+    market: MarketHistory
+    jobs: Mapping[JobId, JobSight]
+    openings: Mapping[Key, Opening]
+
+    @property
+    def verifier_slots(self) -> list[Slot]:
+        """Slots this provider has enrolled."""
+        return [slot for slot, owner in self.market.verifiers.current if owner == self.provider]
+
+
+class Observer:
+    """Reads the chain into a Sight."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        indexer: Indexer,
+        openings: OpeningStore,
+        provider: Address,
+        operator: Address,
+    ) -> None:
+        self.chain = chain
+        self.indexer = indexer
+        self.openings = openings
+        self.provider = provider
+        self.operator = operator
+
+    def observe(self) -> Sight:
+        """Read what is new and where every running job stands."""
+        market = self.indexer.sync()
+        jobs = {}
+        for number, past in market.jobs.items():
+            if past.ending != Ending.NONE:
+                continue
+            job, round_ = where_it_stands(self.chain, number)
+            _, now_stored = stored(self.chain, number)
+            jobs[number] = JobSight(
+                past=past,
+                job=job,
+                round=round_,
+                stored_phase=now_stored.phase,
+                roster=market.verifiers.at(round_.epoch),
+            )
+        return Sight(
+            now=self.indexer.block + 1,
+            epoch=self.chain.call(self.chain.market, "epoch"),
+            provider=self.provider,
+            operator=self.operator,
+            market=market,
+            jobs=jobs,
+            openings=self.openings.all(),
+        )

@@ -1,6 +1,6 @@
 """The allow-list: which ATen overloads the engine runs, and how.
 
-Four kinds, in this order of decision: *pass* (bit-preserving calls, factories and bookkeeping: the
+Four kinds, in this order of decision: *stock* (bit-preserving calls, factories and bookkeeping: the
 stock kernel is exact by nature), *integer* (the stock kernel, if no float takes part), *computed*
 (a handler), and in-place variants derived from those. `REFUSED` explains the calls that users most
 often meet; everything else that is absent is refused all the same.
@@ -18,9 +18,36 @@ from protocol.exact import compositions, elementwise, functions, indexing
 from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
 
-_PASS: Final = ["view.default", "_unsafe_view.default", "reshape.default", "_reshape_alias.default", "view.dtype", "as_strided.default", "permute.default", "transpose.int", "t.default", "expand.default", "slice.Tensor", "select.int", "split.Tensor", "split_with_sizes.default", "unsafe_split.Tensor", "chunk.default", "unbind.int", "unsqueeze.default", "squeeze.default", "squeeze.dim", "squeeze.dims", "diagonal.default", "movedim.int", "flatten.using_ints", "unflatten.int", "narrow.default", "alias.default", "detach.default", "detach_.default", "clone.default", "contiguous.default", "lift_fresh.default", "lift_fresh_copy.default", "cat.default", "stack.default", "repeat.default", "flip.default", "roll.default", "tril.default", "triu.default", "tril_.default", "triu_.default", "expand_as.default", "view_as.default", "unfold.default", "constant_pad_nd.default", "index.Tensor", "gather.default", "index_select.default", "take_along_dim.default", "masked_select.default", "nonzero.default", "masked_fill.Scalar", "masked_fill.Tensor", "masked_fill_.Scalar", "masked_fill_.Tensor", "fill.Scalar", "fill.Tensor", "fill_.Scalar", "fill_.Tensor", "zero_.default", "zero.default", "slice_backward.default", "select_backward.default", "diagonal_backward.default", "select_scatter.default", "slice_scatter.default", "zeros.default", "zeros_like.default", "ones.default", "ones_like.default", "full.default", "full_like.default", "scalar_tensor.default", "new_zeros.default", "new_ones.default", "new_full.default", "isnan.default", "isinf.default", "isfinite.default", "logical_not.default", "logical_and.default", "logical_or.default", "logical_xor.default", "any.default", "any.dim", "any.dims", "all.default", "all.dim", "equal.default", "is_nonzero.default", "_local_scalar_dense.default", "sym_size.int", "sym_stride.int", "sym_numel.default", "sym_storage_offset.default", "is_same_size.default", "_has_compatible_shallow_copy_type.default"]
+_STOCK: Final = """
+    view.default _unsafe_view.default reshape.default _reshape_alias.default view.dtype
+    as_strided.default permute.default transpose.int t.default expand.default slice.Tensor
+    select.int split.Tensor split_with_sizes.default unsafe_split.Tensor chunk.default unbind.int
+    unsqueeze.default squeeze.default squeeze.dim squeeze.dims diagonal.default movedim.int
+    flatten.using_ints unflatten.int narrow.default alias.default detach.default detach_.default
+    clone.default contiguous.default lift_fresh.default lift_fresh_copy.default cat.default
+    stack.default repeat.default flip.default roll.default tril.default triu.default tril_.default
+    triu_.default expand_as.default view_as.default unfold.default constant_pad_nd.default
+    index.Tensor gather.default index_select.default take_along_dim.default masked_select.default
+    nonzero.default masked_fill.Scalar masked_fill.Tensor masked_fill_.Scalar masked_fill_.Tensor
+    fill.Scalar fill.Tensor fill_.Scalar fill_.Tensor zero_.default zero.default
+    slice_backward.default select_backward.default diagonal_backward.default
+    select_scatter.default slice_scatter.default zeros.default zeros_like.default ones.default
+    ones_like.default full.default full_like.default scalar_tensor.default new_zeros.default
+    new_ones.default new_full.default isnan.default isinf.default isfinite.default
+    logical_not.default logical_and.default logical_or.default logical_xor.default any.default
+    any.dim any.dims all.default all.dim equal.default is_nonzero.default
+    _local_scalar_dense.default sym_size.int sym_stride.int sym_numel.default
+    sym_storage_offset.default is_same_size.default _has_compatible_shallow_copy_type.default
+"""
 
-_INTEGER: Final = ["arange.default", "arange.start", "arange.start_step", "bitwise_and.Tensor", "bitwise_and.Scalar", "bitwise_or.Tensor", "bitwise_or.Scalar", "bitwise_xor.Tensor", "bitwise_xor.Scalar", "bitwise_not.default", "bitwise_left_shift.Tensor", "bitwise_left_shift.Tensor_Scalar", "bitwise_right_shift.Tensor", "bitwise_right_shift.Tensor_Scalar", "remainder.Scalar", "remainder.Tensor", "fmod.Scalar", "fmod.Tensor", "floor_divide.default", "floor_divide.Scalar", "cumsum.default", "bincount.default", "isin.Tensor_Tensor", "isin.Tensor_Scalar", "isin.Scalar_Tensor"]
+_INTEGER: Final = """
+    arange.default arange.start arange.start_step bitwise_and.Tensor bitwise_and.Scalar
+    bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor bitwise_xor.Scalar bitwise_not.default
+    bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_right_shift.Tensor
+    bitwise_right_shift.Tensor_Scalar remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor
+    floor_divide.default floor_divide.Scalar cumsum.default bincount.default isin.Tensor_Tensor
+    isin.Tensor_Scalar isin.Scalar_Tensor
+"""
 
 _COMPUTED: Final[dict[str, Handler]] = {
     "add.Tensor": h.add,
@@ -134,7 +161,13 @@ _COMPUTED: Final[dict[str, Handler]] = {
 }
 
 # In-place variants: the computed result is copied over the first operand.
-_IN_PLACE: Final = ["add.Tensor", "add.Scalar", "sub.Tensor", "sub.Scalar", "mul.Tensor", "mul.Scalar", "div.Tensor", "div.Scalar", "lerp.Scalar", "lerp.Tensor", "addcmul.default", "addcdiv.default", "clamp.default", "clamp_min.default", "clamp_max.default", "relu.default", "neg.default", "sqrt.default", "exp.default", "tanh.default", "reciprocal.default", "sigmoid.default", "silu.default", "index_add.default", "index_put.default", "scatter_add.default", "scatter.value", "scatter.src"]
+_IN_PLACE: Final = """
+    add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
+    lerp.Scalar lerp.Tensor addcmul.default addcdiv.default clamp.default clamp_min.default
+    clamp_max.default relu.default neg.default sqrt.default exp.default tanh.default
+    reciprocal.default sigmoid.default silu.default index_add.default index_put.default
+    scatter_add.default scatter.value scatter.src
+"""
 
 _LIBRARY_ATTENTION = (
     "library attention kernels have no defined order; load the model with "
@@ -173,7 +206,7 @@ def _resolve(name: str) -> OpOverload:
     return found
 
 
-def _passed(function: OpOverload) -> Handler:
+def _stock(function: OpOverload) -> Handler:
     def handler(_: Engine, *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
@@ -201,10 +234,10 @@ def _in_place(computed: Handler) -> Handler:
 
 
 def _table() -> dict[OpOverload, Handler]:
-    table = {_resolve(name): _passed(_resolve(name)) for name in _PASS}
-    table |= {_resolve(name): _integer(_resolve(name)) for name in _INTEGER}
+    table = {_resolve(name): _stock(_resolve(name)) for name in _STOCK.split()}
+    table |= {_resolve(name): _integer(_resolve(name)) for name in _INTEGER.split()}
     table |= {_resolve(name): handler for name, handler in _COMPUTED.items()}
-    for name in _IN_PLACE:
+    for name in _IN_PLACE.split():
         packet, overload = name.split(".")
         table[_resolve(f"{packet}_.{overload}")] = _in_place(_COMPUTED[name])
     table[_resolve("pow_.Scalar")] = _in_place(h.power)

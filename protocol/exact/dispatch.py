@@ -56,11 +56,11 @@ def exact(profile: Profile | str = "exact-1", *, route: str | None = None) -> It
         yield engine
 
 
-class ExactMode(TorchDispatchMode):
+class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
     """Routes ATen calls to the engine's handlers; see `exact`."""
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.engine = engine
 
     def __torch_dispatch__(
@@ -92,7 +92,7 @@ class ExactMode(TorchDispatchMode):
 def _check_dtypes(func: OpOverload, values: Any) -> None:
     for value in values:
         if isinstance(value, Tensor):
-            if value.dtype not in DTYPES and not _is_host_scalar(value):
+            if value.dtype not in DTYPES:
                 raise UnsupportedDtype(str(value.dtype), str(func), _where())
             if value.layout is not torch.strided:
                 raise UnsupportedDtype(str(value.layout), str(func), _where())
@@ -101,11 +101,6 @@ def _check_dtypes(func: OpOverload, values: Any) -> None:
                 _refuse_dtype(value, func)
         elif isinstance(value, (list, tuple)):
             _check_dtypes(func, value)
-
-
-def _is_host_scalar(value: Tensor) -> bool:
-    """A Python float that ATen wrapped on its way; handlers round it to binary32."""
-    return value.dtype is torch.float64 and value.ndim == 0 and value._is_wrapped_number()  # type: ignore[attr-defined,no-any-return]
 
 
 def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:

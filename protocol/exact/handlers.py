@@ -52,24 +52,24 @@ def is_float(*operands: object) -> bool:
 
 def add(_: Engine, x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
-        return torch.add(x, y, alpha=alpha)  # type: ignore[call-overload,no-any-return]  # integers
+        return torch.add(x, y, alpha=alpha)
     return elementwise.add(x, y if alpha == 1 else elementwise.mul(y, alpha))
 
 
 def sub(_: Engine, x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
-        return torch.sub(x, y, alpha=alpha)  # type: ignore[call-overload,no-any-return]  # integers
+        return torch.sub(x, y, alpha=alpha)
     return elementwise.sub(x, y if alpha == 1 else elementwise.mul(y, alpha))
 
 
-def rsub(engine: Engine, x: Tensor, y: Operand, alpha: float = 1) -> Tensor:
+def rsub(_: Engine, x: Tensor, y: Operand, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
-        return torch.rsub(x, y, alpha=alpha)  # type: ignore[call-overload,no-any-return]
+        return torch.rsub(x, y, alpha=alpha)
     return elementwise.sub(y, x if alpha == 1 else elementwise.mul(x, alpha))
 
 
 def mul(_: Engine, x: Operand, y: Operand) -> Tensor:
-    return elementwise.mul(x, y) if is_float(x, y) else torch.mul(x, y)  # type: ignore[arg-type]
+    return elementwise.mul(x, y) if is_float(x, y) else torch.mul(x, y)
 
 
 def div(_: Engine, x: Operand, y: Operand) -> Tensor:
@@ -81,7 +81,7 @@ def div_mode(_: Engine, x: Operand, y: Operand, *, rounding_mode: str | None) ->
         return elementwise.div(x, y)
     if is_float(x, y):
         raise Refused("a rounded division is defined for integers only")
-    return torch.div(x, y, rounding_mode=rounding_mode)  # type: ignore[arg-type]
+    return torch.div(x, y, rounding_mode=rounding_mode)
 
 
 def reciprocal(_: Engine, x: Tensor) -> Tensor:
@@ -100,10 +100,10 @@ def minimum(_: Engine, x: Tensor, y: Tensor) -> Tensor:
     return elementwise.min2(x, y) if is_float(x, y) else torch.minimum(x, y)
 
 
-def clamp(_: Engine, x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:  # noqa: A002 - ATen's names
+def clamp(_: Engine, x: Tensor, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - ATen
     if is_float(x, min, max):
         return elementwise.clamp(elementwise.binary32(x, x), min, max)
-    return torch.clamp(x, min, max)  # type: ignore[call-overload,no-any-return]
+    return torch.clamp(x, min, max)
 
 
 def clamp_min(engine: Engine, x: Tensor, min: Operand) -> Tensor:  # noqa: A002 - ATen's name
@@ -235,8 +235,10 @@ def vector_norm(
     dim: Sequence[int] | None = None,
     keepdim: bool = False,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | None = None,  # the engine admits no other float type than float32
 ) -> Tensor:
+    if dtype not in (None, torch.float32):
+        raise Refused("a norm is binary32")
     _require_float(x)
     axes = list(dim) if dim is not None else None
     if ord == 2:
@@ -288,6 +290,7 @@ def sort(_: Engine, x: Tensor, dim: int = -1, descending: bool = False) -> tuple
 def sort_stable(
     _: Engine, x: Tensor, *, stable: bool | None, dim: int = -1, descending: bool = False
 ) -> tuple[Tensor, Tensor]:
+    del stable  # every sort of the profile is stable
     return reductions.sort(x, dim, descending)
 
 
@@ -297,7 +300,7 @@ def topk(
     k: int,
     dim: int = -1,
     largest: bool = True,
-    sorted: bool = True,  # noqa: A002 - ATen's name; the profile's order is always sorted
+    _sorted: bool = True,  # the profile's order is always sorted
 ) -> tuple[Tensor, Tensor]:
     return reductions.topk(x, k, dim, largest)
 
@@ -305,21 +308,21 @@ def topk(
 # Compositions -----------------------------------------------------------------------------------
 
 
-def softmax(_: Engine, x: Tensor, dim: int, half_to_float: bool) -> Tensor:
+def softmax(_: Engine, x: Tensor, dim: int, _half_to_float: bool) -> Tensor:
     _require_float(x)
     return compositions.softmax(x, dim)
 
 
-def softmax_backward(_: Engine, grad: Tensor, y: Tensor, dim: int, dtype: object) -> Tensor:
+def softmax_backward(_: Engine, grad: Tensor, y: Tensor, dim: int, _dtype: object) -> Tensor:
     return compositions.softmax_backward(grad, y, dim)
 
 
-def log_softmax(_: Engine, x: Tensor, dim: int, half_to_float: bool) -> Tensor:
+def log_softmax(_: Engine, x: Tensor, dim: int, _half_to_float: bool) -> Tensor:
     _require_float(x)
     return compositions.log_softmax(x, dim)
 
 
-def log_softmax_backward(_: Engine, grad: Tensor, y: Tensor, dim: int, dtype: object) -> Tensor:
+def log_softmax_backward(_: Engine, grad: Tensor, y: Tensor, dim: int, _dtype: object) -> Tensor:
     return compositions.log_softmax_backward(grad, y, dim)
 
 
@@ -359,7 +362,7 @@ def layer_norm_backward(
     mu: Tensor,
     r: Tensor,
     weight: Tensor | None,
-    bias: Tensor | None,
+    _bias: Tensor | None,
     output_mask: list[bool],
 ) -> tuple[Tensor | None, ...]:
     gradients = compositions.layer_norm_backward(grad, x, shape, mu, r, weight)

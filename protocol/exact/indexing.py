@@ -38,7 +38,7 @@ def embedding(
     _: Engine,
     weight: Tensor,
     indices: Tensor,
-    padding_idx: int = -1,
+    _padding_idx: int = -1,
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
@@ -89,9 +89,9 @@ def index_put(
     positions = _positions(x)[tuple(slice(None) if i is None else i for i in indices)]
     if not accumulate:
         _refuse_duplicates(positions)
-        return torch.index_put(x, list(indices), values)  # type: ignore[arg-type]
+        return torch.index_put(x, list(indices), values)
     if not is_float(x, values):
-        return torch.index_put(x, list(indices), values, True)  # type: ignore[arg-type]
+        return torch.index_put(x, list(indices), values, True)
     return _scatter_sum(x, positions, values.expand(positions.shape))
 
 

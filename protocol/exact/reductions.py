@@ -64,7 +64,7 @@ def _sum_last(rows: Tensor) -> Tensor:
     if rows.shape[-1] <= RUN:
         return _sum_run(rows, -1)
     whole = rows.shape[-1] // RUN * RUN
-    partial = _sum_run(rows[..., :whole].unflatten(-1, (-1, RUN)), -1)
+    partial = _sum_run(rows[..., :whole].reshape(*rows.shape[:-1], -1, RUN), -1)
     if whole < rows.shape[-1]:
         partial = torch.cat([partial, _sum_run(rows[..., whole:], -1).unsqueeze(-1)], -1)
     return _sum_last(partial)

@@ -6,6 +6,7 @@ compiler.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -60,7 +61,7 @@ def artifact(name: str) -> Artifact:
 def link(
     code: str,
     references: dict[str, dict[str, list[dict[str, int]]]],
-    libraries: dict[str, str],
+    libraries: Mapping[str, str],
 ) -> str:
     """Put library addresses into their places; `code` and the result are 0x-prefixed hex."""
     digits = list(code.removeprefix("0x"))

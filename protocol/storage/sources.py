@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -25,10 +25,12 @@ from protocol.storage.car import write_car
 from protocol.storage.cid import Cid
 from protocol.storage.errors import (
     BlockRejected,
+    CidMismatch,
     LimitExceeded,
     MalformedCid,
     NotFound,
     SourceFailed,
+    StorageError,
     StoreUnavailable,
 )
 from protocol.storage.fetching import BLOCK_SECONDS, MAX_BLOCK, WINDOW
@@ -37,6 +39,7 @@ from protocol.storage.unixfs import UNIXFS_V1_2025, blocks_of_stream
 _PIECE: Final = 64 * 1024
 _CONNECT_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 600.0  # a daemon answers `add` only when everything is on its disk
+_HOW_TO_WRITE: Final = "Write it as /ip4/127.0.0.1/tcp/5001 or http://127.0.0.1:5001."
 
 
 class _Refused(SourceFailed):
@@ -125,7 +128,10 @@ class _Client(ipfshttpclient.Client):  # type: ignore[misc] # the library ships 
 
     def __init__(self, addr: str, auth: tuple[str, str] | None) -> None:
         timeout = (_CONNECT_SECONDS, BLOCK_SECONDS)
-        super().__init__(addr, chunk_size=_PIECE)
+        try:
+            super().__init__(addr, chunk_size=_PIECE)
+        except exceptions.AddressError as error:
+            raise StoreUnavailable(f"{addr!r} is no RPC address. {_HOW_TO_WRITE}") from error
         self._client = _Transport(addr, "api/v0", auth=auth, timeout=timeout)
         self._client.open_session()
 
@@ -162,8 +168,9 @@ class ApiSource:
     """
 
     def __init__(self, address: str) -> None:
-        self._multiaddr, auth, self.name = _split_address(address)
-        self._client = _Client(self._multiaddr, auth)
+        multiaddr, auth, self.name = _split_address(address)
+        self._client = _Client(multiaddr, auth)
+        self._cuts_differently = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -194,8 +201,21 @@ class ApiSource:
         except exceptions.ErrorResponse:
             return False
 
-    def add(self, stream: BinaryIO, cid: Cid) -> bool:
-        """Let the daemon import and pin a file; tell whether it made the CID we computed."""
+    def publish(self, open_stream: Callable[[], BinaryIO], cid: Cid) -> None:
+        """Have the daemon keep and pin a file under the CID we computed.
+
+        Raises `SourceFailed` when it does not, `CidMismatch` when the file is no longer that one.
+        """
+        if not self._cuts_differently:
+            with open_stream() as stream:
+                if self._add(stream, cid):
+                    return
+        # An older daemon ignores the options it does not know, and cuts the file its own way.
+        with open_stream() as stream:
+            self._import_blocks(stream, cid)
+        self._cuts_differently = True
+
+    def _add(self, stream: BinaryIO, cid: Cid) -> bool:
         with self._speaking("add"):
             reply = self._client.add(
                 _Upload(stream.read),
@@ -206,17 +226,21 @@ class ApiSource:
                 opts={"max-file-links": str(UNIXFS_V1_2025.max_links)},
                 timeout=(_CONNECT_SECONDS, _WRITE_SECONDS),
             )
-            return _same(reply["Hash"], cid)
+            made = str(reply["Hash"])
+        if _same(made, cid):
+            return True
+        with suppress(exceptions.Error, StorageError):
+            self._client.pin.rm(made)
+        return False
 
-    def import_blocks(self, stream: BinaryIO, cid: Cid) -> None:
-        """Send a file as blocks we cut ourselves, and have them pinned under our CID."""
-        pieces = write_car(cid, blocks_of_stream(stream))
+    def _import_blocks(self, stream: BinaryIO, cid: Cid) -> None:
+        pieces = write_car(cid, _ending_in(cid, blocks_of_stream(stream)))
         with self._speaking("dag/import"):
             reply = self._client.dag.imprt(
                 _Upload(_Pieces(pieces).read), timeout=(_CONNECT_SECONDS, _WRITE_SECONDS)
             )
             root = reply["Root"]
-            if root.get("PinErrorMsg") or not _same(root["Cid"]["/"], cid):
+            if root["PinErrorMsg"] or not _same(root["Cid"]["/"], cid):
                 raise SourceFailed(f"the daemon did not pin what it was sent: {root!r}")
 
     def pin(self, cid: Cid, expires_in: int | None) -> None:
@@ -282,6 +306,15 @@ class GatewaySource:
             raise BlockRejected(self.name, cid, str(error)) from error
 
 
+def _ending_in(cid: Cid, blocks: Iterator[tuple[Cid, bytes]]) -> Iterator[tuple[Cid, bytes]]:
+    """Pass blocks on, the last of which must be the expected root."""
+    last = None
+    for last, block in blocks:
+        yield last, block
+    if last != cid:
+        raise CidMismatch(f"the file is {last}, no longer {cid}: it changed. Publish it again.")
+
+
 class _Upload:
     """A stream under a fixed name: ipfshttpclient would send the local path along."""
 
@@ -323,10 +356,7 @@ def _split_address(address: str) -> tuple[str, tuple[str, str] | None, str]:
         return address, None, address
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StoreUnavailable(
-            f"{parts.hostname or address!r} is no RPC address. "
-            "Write it as /ip4/127.0.0.1/tcp/5001 or http://127.0.0.1:5001."
-        )
+        raise StoreUnavailable(f"{parts.hostname or address!r} is no RPC address. {_HOW_TO_WRITE}")
     try:
         version = ip_address(parts.hostname).version
         kind = f"ip{version}"

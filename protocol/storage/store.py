@@ -74,15 +74,7 @@ class ContentStore:
         return self._publish(cid_of_bytes(data), lambda: io.BytesIO(data))
 
     def _publish(self, cid: Cid, open_stream: Callable[[], BinaryIO]) -> Cid:
-        def send(api: ApiSource) -> None:
-            with open_stream() as stream:
-                if api.add(stream, cid):
-                    return
-            # An older daemon ignores options it does not know and cuts the file its own way.
-            with open_stream() as stream:
-                api.import_blocks(stream, cid)
-
-        self._first(send, f"take {cid}")
+        self._first(lambda api: api.publish(open_stream, cid), f"take {cid}")
         return cid
 
     def fetch(self, cid: Cid, dest: Path, limit: int, *, timeout: float | None = None) -> None:
@@ -257,12 +249,21 @@ def _locked(part: Path) -> Iterator[int]:
             raise
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), part.stat()):
-                    yield fd
-                    return
+            if _is_at(fd, part):
+                yield fd
+                return
         finally:
+            # Nothing arrived, so there is nothing to resume.
+            if _is_at(fd, part) and os.fstat(fd).st_size == 0:
+                part.unlink()
             os.close(fd)
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
             for host, port, handler in ports
         ]
         for server in servers:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             stack.callback(server.shutdown)
         ready = {"api_url": servers[0].url, "gateway_url": servers[1].url, "pid": os.getpid()}
         text = json.dumps(ready) + "\n"

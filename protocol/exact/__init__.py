@@ -80,7 +80,7 @@ from protocol.exact.roots import (
     result_root,
     tensor_root,
 )
-from protocol.exact.routes import (
+from protocol.exact.route_choice import (
     routes,
     selftest,
 )

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from protocol.exact.allowlist import TABLE, refusal
 from protocol.exact.errors import (
@@ -29,9 +29,9 @@ from protocol.exact.errors import (
     UnsupportedOp,
 )
 from protocol.exact.handlers import Engine, Refused
+from protocol.exact.known_answers import require_subnormals
 from protocol.exact.profile import Profile, resolve
-from protocol.exact.routes import choose_route
-from protocol.exact.selftest import require_subnormals
+from protocol.exact.route_choice import choose_route, requested_route
 
 DTYPES: Final = frozenset(
     {torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool}
@@ -45,13 +45,16 @@ def exact(profile: Profile | str = "exact-1", *, route: str | None = None) -> It
     """Run every torch operation of the block by the numeric profile, forward and backward.
 
     `route` names the GEMM route ('float64', 'int8'); None takes GRADPROOF_EXACT_ROUTE, else the
-    fastest one whose self-test passes. Raises AutocastActive, CompiledCode, FlushToZero,
-    InvalidProfile, RouteUnavailable on entry; UnsupportedOp, UnsupportedDtype, NonFinite inside.
+    fastest one whose self-test passes. Raises on entry: AutocastActive, CompiledCode, FlushToZero,
+    InvalidProfile, RouteUnavailable, SelfTestFailed; inside: UnsupportedOp, UnsupportedDtype,
+    NonFinite. Run the backward pass inside too: outside, stock kernels compute it.
     """
     _require_plain_execution()
-    require_subnormals()
+    with _disable_current_modes():
+        require_subnormals()
     resolved = resolve(profile)
-    engine = Engine(resolved, choose_route(route, resolved))
+    engine = Engine(resolved, requested_route(route))
+    choose_route(engine.route, resolved)  # the self-tests run here, before any task arithmetic
     with ExactMode(engine):
         yield engine
 

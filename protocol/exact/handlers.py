@@ -16,8 +16,8 @@ from torch import Tensor
 
 from protocol.exact import compositions, elementwise, reductions
 from protocol.exact.elementwise import Operand
-from protocol.exact.gemm import Route
 from protocol.exact.profile import Profile
+from protocol.exact.route_choice import choose_route
 
 Handler = Callable[..., Any]
 
@@ -30,14 +30,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What handlers depend on besides their operands."""
+    """What handlers depend on besides their operands: the profile and the wish for a route."""
 
     profile: Profile
-    route: Route
+    route: str | None
 
     def gemm(self, a: Tensor, b: Tensor) -> Tensor:
-        """`a . b` by the profile, through the chosen route."""
-        return self.route.gemm(a, b, self.profile)
+        """`a . b` by the profile, through the route that serves the operands' device."""
+        return choose_route(self.route, self.profile, a.device).gemm(a, b, self.profile)
 
 
 def is_float(*operands: object) -> bool:

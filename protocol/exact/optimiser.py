@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protocol.exact.elementwise import div, min2, mul, sqrt
+from protocol.exact.elementwise import binary32, div, min2, mul, sqrt
 from protocol.exact.reductions import sum_
 
 
@@ -44,7 +44,7 @@ def adamw(
     decayed = mul(p, row.decay)
     m = mul(m, row.beta1).add_(mul(grad, row.beta1_complement))
     v = mul(v, row.beta2).add_(mul(grad * grad, row.beta2_complement))
-    denominator = mul(sqrt(v), row.unbias) + torch.tensor(row.eps, device=v.device)
+    denominator = mul(sqrt(v), row.unbias) + binary32(row.eps, v)
     return decayed.sub_(mul(m / denominator, row.step_size)), m, v
 
 
@@ -54,7 +54,7 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     The order of `tensors` does not matter. Raises NonFinite when a square overflows.
     """
     if not tensors:
-        return torch.zeros(())
+        return torch.zeros((), dtype=torch.float32)
     return sqrt(sum_(torch.stack([sum_(t * t) for t in tensors])))
 
 
@@ -70,6 +70,4 @@ def clip_by_norm(tensors: Sequence[Tensor], max_norm: float) -> tuple[list[Tenso
 
 def aggregate(results: Sequence[Tensor]) -> Tensor:
     """Exact sum of one tensor over all results, divided by their number; order does not matter."""
-    return sum_(torch.stack(list(results)), 0) / torch.tensor(
-        float(len(results)), device=results[0].device
-    )
+    return div(sum_(torch.stack(list(results)), 0), float(len(results)))

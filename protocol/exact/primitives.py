@@ -25,7 +25,7 @@ from protocol.exact import (
 from protocol.exact.dispatch import DTYPES
 from protocol.exact.errors import GradientNotRecorded, UnsupportedDtype
 from protocol.exact.profile import Profile
-from protocol.exact.routes import choose_route
+from protocol.exact.route_choice import choose_route
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from protocol.exact.contraction import power_of_two64
 from protocol.exact.errors import NonFinite
-from protocol.exact.gemm import power_of_two64
 
 RUN: Final = 1 << 21
 """Longest run that one exact sum covers; longer ones are summed run by run."""

@@ -99,6 +99,16 @@ class Chain:
             raise ChainError(f"the chain refused {method}", why=str(raw["error"]))
         return raw["result"]
 
+    def set_balance(self, address: Address, wei: int) -> None:
+        """Decree a balance; only a development chain obeys."""
+        self._request("anvil_setBalance", [address, hex(wei)])
+
+    def events_of(self, transaction: str) -> list[Event]:
+        """The market's events in one mined transaction."""
+        receipt = self._request("eth_getTransactionReceipt", [transaction])
+        market = self.deployment.market.lower()
+        return [self.decode(raw) for raw in receipt["logs"] if raw["address"].lower() == market]
+
     def decode(self, raw: dict[str, Any]) -> Event:
         """A typed event from a raw log."""
         topics = [bytes.fromhex(topic[2:]) for topic in raw["topics"]]

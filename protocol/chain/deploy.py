@@ -39,7 +39,7 @@ class MarketConfig:
 DEV_CONFIG = MarketConfig(
     epoch_blocks=4,
     beacon_delay=1,
-    min_window=3,
+    min_window=4,
     max_window=600,
     max_rounds=100_000,
     max_panel=13,
@@ -74,7 +74,7 @@ class _Deployer:
 
     def address_after(self, creations: int) -> Address:
         """Where the contract after `creations` more creations will lie."""
-        return Address(get_create_address(self.account.address, self.nonce + creations))
+        return Address(get_create_address(self.account.address, Nonce(self.nonce + creations)))
 
     def create(
         self, name: str, args: tuple[Any, ...], libraries: Mapping[str, str] | None = None

@@ -1,5 +1,6 @@
 """Configuration of one process: a frozen Settings, read from GRADPROOF_* at the edge."""
 
+import json
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
@@ -63,10 +64,25 @@ class Settings(BaseSettings):
         return Address(self.provider)
 
 
+def _devnet_defaults(settings: Settings) -> dict[str, object]:
+    """Where a development network runs from this home, its addresses stand in for unset ones."""
+    try:
+        found = json.loads((settings.home / "devnet.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    given = settings.model_fields_set
+    names = {"rpc_url", "ipfs_api"} - given
+    defaults: dict[str, object] = {name: found[name] for name in names if name in found}
+    if "deployment" not in given and "deployment" in found:
+        defaults["deployment"] = Path(found["deployment"])
+    return defaults
+
+
 def load_settings() -> Settings:
     """Read the environment; raises SettingsError naming the variable at fault."""
     try:
-        return Settings()
+        settings = Settings()
+        return settings.model_copy(update=_devnet_defaults(settings))
     except ValidationError as error:
         first = error.errors()[0]
         name = "GRADPROOF_" + "_".join(str(part) for part in first["loc"]).upper()

@@ -1,0 +1,139 @@
+"""gradproof job: post, look, follow, take home, stop."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.cli.present import emit
+
+if TYPE_CHECKING:
+    from coordinator.watch import JobReader
+
+app = typer.Typer(help="Have a model trained.", no_args_is_help=True, rich_markup_mode=None)
+Job = Annotated[int, typer.Argument(help="Number of the job.")]
+Wallet = Annotated[str, typer.Option(help="The requester's wallet.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _reader(job: int, *, losses: bool) -> "JobReader":
+    from coordinator.wallets import open_chain
+    from coordinator.watch import JobReader
+    from protocol.role.job_files import JobFiles
+    from protocol.rules.records import JobId
+    from protocol.runtime.settings import load_settings
+    from protocol.storage.cache import Cache
+    from protocol.storage.store import open_store
+
+    settings = load_settings()
+    chain = open_chain(settings)
+    files = None
+    if losses:
+        store = open_store(settings.apis, settings.gateways)
+        files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+    return JobReader(chain, files, JobId(job))
+
+
+@app.command()
+def post(
+    job_file: Annotated[Path, typer.Argument(help="The job file (TOML).")],
+    wallet: Wallet = "requester",
+    json: Json = False,
+) -> None:
+    """Author a job, publish its files, put its budget into escrow."""
+    from rich.progress import Progress
+
+    from coordinator.job_file import read_job_file
+    from coordinator.post import post_job
+    from coordinator.wallets import Owner
+    from protocol.runtime.settings import load_settings
+    from protocol.storage.store import open_store
+
+    parsed = read_job_file(job_file)
+    parsed.terms()
+    settings = load_settings()
+    owner = Owner.open(wallet, settings.password.get_secret_value())
+    with open_store(settings.apis, settings.gateways) as store, Progress(transient=True) as bars:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        job = post_job(owner.chain, owner.sender, store, parsed, progress)
+    emit({"job": job}, as_json=json)
+
+
+@app.command()
+def show(
+    job: Annotated[int | None, typer.Argument(help="Number; without one, all jobs.")] = None,
+    json: Json = False,
+) -> None:
+    """A job's state, rounds and money; without a number, a list of all jobs."""
+    from coordinator.report import job_fields, status_of
+    from protocol.rules.records import JobId
+
+    reader = _reader(0 if job is None else job, losses=job is not None)
+    if job is not None:
+        past = reader.read()
+        emit(job_fields(past, reader.losses), as_json=json)
+        return
+    jobs = reader.indexer.sync().jobs
+    rows = [{"job": n, "status": status_of(jobs[JobId(n)])} for n in sorted(jobs)]
+    emit({"jobs": rows}, as_json=json)
+
+
+@app.command()
+def watch(job: Job, json: Json = False) -> None:
+    """Follow a job live until it ends; with --json, one object per change."""
+    from coordinator.report import job_fields
+    from coordinator.watch import watch as follow
+    from protocol.rules.records import Ending
+
+    reader = _reader(job, losses=True)
+    if not json:
+        follow(reader)
+        return
+    last: object = None
+    while True:
+        past = reader.read()
+        fields = job_fields(past, reader.losses)
+        if fields != last:
+            emit(fields, as_json=True)
+            last = fields
+        if past.ending != Ending.NONE:
+            return
+        time.sleep(0.5)
+
+
+@app.command()
+def stop(job: Job, wallet: Wallet = "requester") -> None:
+    """Open no further round; what is not spent comes back."""
+    from coordinator.wallets import Owner
+    from protocol.chain.tx_sender import Call
+    from protocol.runtime.settings import load_settings
+
+    owner = Owner.open(wallet, load_settings().password.get_secret_value())
+    owner.sender.send(f"{job}/stop", Call(owner.chain.market, "stop", (job,)))
+    emit({"stopped": job}, as_json=False)
+
+
+@app.command()
+def export(
+    job: Job,
+    out: Annotated[Path, typer.Option(help="New folder for the model.")],
+    json: Json = False,
+) -> None:
+    """Write the newest final model as a folder that transformers loads."""
+    from protocol.training.export import export_model
+
+    reader = _reader(job, losses=True)
+    past = reader.read()
+    assert reader.files is not None
+    manifest = reader.files.manifest(past)
+    state = reader.files.state(past, past.state_root, past.state_cid)
+    export_model(manifest, state, out)
+    fields = {"job": job, "updates": past.updates, "root": past.state_root.hex(), "out": str(out)}
+    emit(fields, as_json=json)

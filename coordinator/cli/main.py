@@ -1,0 +1,56 @@
+"""The command `gradproof`: composes what each role brings, and turns errors into sentences.
+
+`--help` must stay instant: nothing here, nor in any `cli.py`, imports torch or web3 before a
+command runs.
+"""
+
+import sys
+
+import click
+import typer
+
+from coordinator.cli import devnet, job, wallet
+from coordinator.cli import role as coordinator_role
+from coordinator.cli.present import complain
+from protocol.rules.errors import GradproofError
+from verifier import cli as verifier_cli
+from worker import cli as worker_cli
+
+app = typer.Typer(
+    name="gradproof",
+    help="Have a model trained by machines you do not trust, and check every bit of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(devnet.app, name="devnet")
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(job.app, name="job")
+app.add_typer(coordinator_role.app, name="coordinator")
+app.add_typer(worker_cli.app, name="worker")
+app.add_typer(verifier_cli.app, name="verifier")
+app.command("audit")(verifier_cli.audit)
+app.command("demo")(devnet.demo)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in three lines and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except GradproofError as error:
+        complain(error)
+        sys.exit(2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())  # noqa: T201 -- the help text is this command's output
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""gradproof wallet: keys, balances, and the owner's money in the vault."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.present import emit
+
+app = typer.Typer(
+    help="Keys, balances, and the owner's bond.", no_args_is_help=True, rich_markup_mode=None
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _password() -> str:
+    from protocol.runtime.settings import load_settings
+
+    given = load_settings().password.get_secret_value()
+    return given or str(typer.prompt("Password", hide_input=True))
+
+
+@app.command()
+def new(name: str) -> None:
+    """Make a key; its keystore is encrypted with GRADPROOF_PASSWORD or what you type."""
+    from protocol.chain.wallet import create
+    from protocol.runtime.settings import load_settings
+
+    path = load_settings().wallet_path(name)
+    address = create(path, _password())
+    emit({"address": address, "keystore": str(path)}, as_json=False)
+
+
+@app.command()
+def show(name: str, json: Json = False) -> None:
+    """A wallet's address and money."""
+    from coordinator.wallets import balances
+    from protocol.runtime.settings import load_settings
+
+    emit(balances(load_settings(), name), as_json=json)
+
+
+@app.command()
+def deposit(name: str, amount: str) -> None:
+    """Put tokens of the owner NAME into the vault as free bond."""
+    from coordinator.job_file import units
+    from coordinator.wallets import Owner
+
+    Owner.open(name, _password()).deposit(units(Decimal(amount)))
+
+
+@app.command()
+def authorise(name: str, operator: str, limit: str) -> None:
+    """Let the key OPERATOR lock at most LIMIT tokens of the owner NAME at a time; 0 revokes."""
+    from coordinator.job_file import units
+    from coordinator.wallets import Owner
+
+    Owner.open(name, _password()).authorise(operator, units(Decimal(limit)))
+
+
+@app.command()
+def withdraw(name: str, amount: str, to: str) -> None:
+    """Take free bond of the owner NAME out to the address TO."""
+    from coordinator.job_file import units
+    from coordinator.wallets import Owner
+
+    Owner.open(name, _password()).withdraw(units(Decimal(amount)), to)
+
+
+@app.command()
+def collect(name: str, to: str) -> None:
+    """Take everything that NAME has earned, or got back, out to the address TO."""
+    from coordinator.wallets import Owner
+
+    Owner.open(name, _password()).collect(to)
+
+
+@app.command("import")
+def import_(name: str, key_file: Path) -> None:
+    """Encrypt a raw key (64 hex digits in KEY_FILE) into a keystore."""
+    from protocol.chain.errors import WalletError
+    from protocol.chain.wallet import store
+    from protocol.runtime.settings import load_settings
+
+    try:
+        key = bytes.fromhex(key_file.read_text().strip().removeprefix("0x"))
+    except (OSError, ValueError) as error:
+        raise WalletError(f"{key_file} holds no key", why=str(error)) from None
+    if len(key) != 32:
+        raise WalletError(f"{key_file} holds {len(key)} bytes", why="A key has 32.")
+    emit({"address": store(load_settings().wallet_path(name), key, _password())}, as_json=False)

@@ -1,0 +1,178 @@
+"""The job file: what a requester writes, in TOML, before a job exists.
+
+    data = "~/texts"            # folder whose text is trained on
+    [training]                  # model, schedule, optimiser: see protocol/training/authoring.py
+    layers = 4
+    [market]                    # money and people; amounts in whole tokens, as strings
+    coordinator = "0x..."
+    reward = "1"
+
+Every field but `data` and `market.coordinator` has a default; anything unknown is refused.
+"""
+
+import tomllib
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from eth_utils.address import is_checksum_address
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from protocol.rules.economics import check_terms, smallest_bond, smallest_coordinator_bond
+from protocol.rules.errors import GradproofError
+from protocol.rules.records import ZERO32, Address, Terms, Windows
+from protocol.training.authoring import JobSettings
+
+UNITS = 10**18
+"""Smallest units of the token in one whole token."""
+
+
+class JobFileError(GradproofError):
+    """The job file cannot be read or says something that makes no job."""
+
+
+def _checksummed(value: str) -> str:
+    if not is_checksum_address(value):
+        raise ValueError("not a checksummed address")
+    return value
+
+
+Amount = Annotated[Decimal, Field(ge=0, max_digits=28, decimal_places=18)]
+Blocks = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowsSection(_Strict):
+    """Length of each window in blocks; the defaults suit blocks of one second."""
+
+    waiting: Blocks = 120
+    commit: Blocks = 60
+    check: Blocks = 60
+    reveal: Blocks = 30
+    gather: Blocks = 5
+    verdict_seal: Blocks = 40
+    verdict_open: Blocks = 20
+    update: Blocks = 40
+    update_check: Blocks = 60
+    update_open: Blocks = 20
+    update_challenge: Blocks = 4
+
+
+class MarketSection(_Strict):
+    """The job's terms on chain; a bond left out is the smallest that the contract accepts."""
+
+    coordinator: Annotated[str, AfterValidator(_checksummed)]
+    checks: int = Field(default=1, ge=1)
+    gatherers: int = 3
+    panel: int = 3
+    max_failed_rounds: int = 3
+    min_workers: int = 1
+    min_verifiers: int | None = None
+    reward: Amount = Decimal(1)
+    fee: Amount = Decimal(1)
+    update_fee: Amount = Decimal("0.5")
+    bond: Amount | None = None
+    coordinator_bond: Amount | None = None
+    windows: WindowsSection = WindowsSection()
+
+
+class JobFile(_Strict):
+    """A whole job file."""
+
+    data: Path
+    training: dict[str, Any] = {}
+    market: MarketSection
+
+    def settings(self) -> JobSettings:
+        """The training section with its defaults; raises JobFileError for unknown names."""
+        known = {field.name: field for field in fields(JobSettings)}
+        for name, value in self.training.items():
+            if name not in known:
+                raise _refuse(f"training.{name}", "there is no such setting", sorted(known))
+            default = getattr(JobSettings(), name)
+            wanted = (int, float) if isinstance(default, float) else type(default)
+            if isinstance(value, list):
+                self.training[name] = tuple(value)
+            elif not isinstance(value, wanted) or isinstance(value, bool):
+                raise _refuse(
+                    f"training.{name}", f"{value!r} is not of type {type(default).__name__}"
+                )
+        return JobSettings(**self.training)
+
+    def terms(
+        self,
+        manifest: bytes = ZERO32,
+        genesis_root: bytes = ZERO32,
+        genesis_cid: bytes = ZERO32,
+    ) -> Terms:
+        """The terms to post; raises BadTerm for what the contract would refuse."""
+        market, settings = self.market, self.settings()
+        reward, fee, update_fee = (
+            units(amount) for amount in (market.reward, market.fee, market.update_fee)
+        )
+        tasks, checks, panel = settings.tasks, market.checks, market.panel
+        bond = market.bond
+        coordinator_bond = market.coordinator_bond
+        terms = Terms(
+            manifest=manifest,
+            genesis_root=genesis_root,
+            genesis_cid=genesis_cid,
+            coordinator=Address(market.coordinator),
+            rounds=settings.rounds,
+            tasks=tasks,
+            checks=checks,
+            gatherers=market.gatherers,
+            panel=panel,
+            max_failed_rounds=market.max_failed_rounds,
+            min_workers=market.min_workers,
+            min_verifiers=market.min_verifiers or checks + market.gatherers + panel,
+            reward=reward,
+            fee=fee,
+            update_fee=update_fee,
+            bond=smallest_bond(reward, tasks, checks, panel, fee, update_fee)
+            if bond is None
+            else units(bond),
+            coordinator_bond=smallest_coordinator_bond(reward, tasks, panel, update_fee)
+            if coordinator_bond is None
+            else units(coordinator_bond),
+            windows=Windows(**market.windows.model_dump()),
+        )
+        check_terms(terms)
+        return terms
+
+
+def read_job_file(path: Path) -> JobFile:
+    """Read a job file; raises JobFileError naming the field at fault."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise JobFileError(f"there is no job file at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobFileError(f"{path} is not TOML", why=str(error)) from None
+    try:
+        return JobFile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _refuse(where, str(first["msg"])) from None
+
+
+def units(amount: Decimal) -> int:
+    """Whole tokens to the token's smallest units, exactly."""
+    scaled = amount * UNITS
+    assert scaled == int(scaled)
+    return int(scaled)
+
+
+def whole(amount: int) -> str:
+    """Smallest units to whole tokens, as people read them."""
+    return f"{Decimal(amount) / UNITS:f}".rstrip("0").rstrip(".") if amount else "0"
+
+
+def _refuse(where: str, why: str, known: list[str] | None = None) -> JobFileError:
+    fix = f"Known are: {', '.join(known)}." if known else f"Correct {where} in the job file."
+    return JobFileError(f"the job file's field {where} is not usable", why=why, fix=fix)

@@ -1,0 +1,85 @@
+"""Posting a job: author it, publish its files, put its budget into escrow."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from coordinator.job_file import JobFile
+from protocol.chain.client import Chain
+from protocol.chain.errors import InsufficientFunds
+from protocol.chain.tx_sender import Call, TxSender
+from protocol.rules.economics import required_escrow
+from protocol.rules.errors import GradproofError
+from protocol.rules.records import JobId, Terms
+from protocol.storage.store import ContentStore
+from protocol.training.authoring import Authored, author_job
+
+Progress = Callable[[str, int, int], None]
+
+
+def post_job(
+    chain: Chain,
+    sender: TxSender,
+    store: ContentStore,
+    job_file: JobFile,
+    progress: Progress,
+) -> JobId:
+    """Post a job and return its number; nothing is sent unless terms and balance suffice.
+
+    `progress(what, done, total)` follows the publishing. Raises JobFileError, BadTerm, NoText,
+    InsufficientFunds, StorageError, ChainError.
+    """
+    escrow = required_escrow(job_file.terms())
+    check_balance(chain, sender, escrow)
+    data = job_file.data.expanduser()
+    if not data.is_dir():
+        raise GradproofError(
+            f"there is no folder {data}", fix="Set `data` in the job file to a folder of text."
+        )
+    with tempfile.TemporaryDirectory(prefix="gradproof-job-") as scratch:
+        progress("author", 0, 1)
+        authored = author_job(data, Path(scratch), job_file.settings())
+        progress("author", 1, 1)
+        publish(store, authored, progress)
+    terms = job_file.terms(
+        authored.manifest.digest(), authored.genesis.root, authored.genesis.index_digest
+    )
+    return send_post(chain, sender, terms, escrow)
+
+
+def publish(store: ContentStore, authored: Authored, progress: Progress) -> None:
+    """Publish and pin every file of the job."""
+    total = len(authored.files)
+    for done, (cid, path) in enumerate(authored.files.items()):
+        progress("publish", done, total)
+        published = store.publish(path)
+        assert published == cid
+        store.pin(cid)
+    progress("publish", total, total)
+
+
+def check_balance(chain: Chain, sender: TxSender, escrow: int) -> None:
+    """Raise InsufficientFunds unless the wallet holds `escrow` units of the token."""
+    balance = chain.call(chain.token, "balanceOf", sender.address)
+    if balance < escrow:
+        raise InsufficientFunds(sender.address, "token units", balance, escrow)
+
+
+def send_post(chain: Chain, sender: TxSender, terms: Terms, escrow: int) -> JobId:
+    """Approve the escrow and post; the same manifest posted twice makes two jobs."""
+    before = chain.call(chain.market, "jobs")
+    label = f"post/{terms.manifest.hex()[:16]}/{before}"
+    approve = Call(chain.token, "approve", (chain.deployment.vault, escrow))
+    sender.send(f"{label}/approve", approve)
+    fields = terms_fields(terms)
+    transaction = sender.send(label, Call(chain.market, "post", (fields, escrow)))
+    posted = next(e for e in chain.events_of(transaction) if e.name == "JobPosted")
+    return JobId(posted.args["job"])
+
+
+def terms_fields(terms: Terms) -> tuple[object, ...]:
+    """Terms as the tuple that the ABI takes, fields in the order of Types.sol."""
+    w = terms.windows
+    windows = tuple(getattr(w, name) for name in w.__dataclass_fields__)
+    plain = [getattr(terms, name) for name in terms.__dataclass_fields__ if name != "windows"]
+    return (*plain, windows)

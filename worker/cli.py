@@ -1,0 +1,41 @@
+"""gradproof worker: computes tasks for pay."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Compute tasks for pay.", no_args_is_help=True, rich_markup_mode=None)
+
+
+class Dishonest(StrEnum):
+    """Ways of cheating, for tests and demonstrations on a development chain."""
+
+    ZERO = "zero"
+    STALE = "stale"
+    SCALED = "scaled"
+    ONE_BIT = "one-bit"
+
+
+@app.callback()
+def group() -> None:
+    """Keep `run` a subcommand."""
+
+
+@app.command()
+def run(
+    slots: Annotated[int, typer.Option(help="Slots to join each job with.", min=1)] = 1,
+    smallest_reward: Annotated[
+        int, typer.Option(help="Ignore jobs that pay less per task (token units).")
+    ] = 1,
+    dishonest: Annotated[
+        Dishonest | None,
+        typer.Option(help="Cheat this way. Costs the bond; refused off development chains."),
+    ] = None,
+) -> None:
+    """Run until stopped; the operator's keystore is GRADPROOF_OPERATOR."""
+    from protocol.runtime.settings import load_settings
+    from worker.claim import Limits
+    from worker.service import run_worker
+
+    run_worker(load_settings(), Limits(slots, smallest_reward), dishonest)

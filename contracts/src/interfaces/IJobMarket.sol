@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {
+    Config,
     Ending,
     JobId,
     JobView,
@@ -9,6 +10,7 @@ import {
     Phase,
     Reason,
     RoundView,
+    Seal,
     Stage,
     TaskResult,
     Terms
@@ -81,13 +83,14 @@ interface IJobMarket {
     error AlreadyOpened(uint16 question, uint16 seat);
     error TaskReleased(uint16 task);
     error WrongOpening(bytes32 expected, bytes32 got);
-    error WrongWitness(bytes32 expected, bytes32 got);
     error BadOutcome(bytes32 root, bytes32 cid);
     error AlreadyGathered(uint16 seat);
     error AlreadyDisputed(uint16 question);
     error OwnWork(address provider);
     error NotEnrolled(address provider);
     error ZeroHash();
+    error WrongVault(address market, address marketOfVault);
+    error BadConfig(bytes32 name, uint256 value);
 
     // --- requester ---
 
@@ -158,7 +161,22 @@ interface IJobMarket {
     function termsOf(JobId job) external view returns (Terms memory);
     function jobOf(JobId job) external view returns (JobView memory);
     function roundOf(JobId job) external view returns (RoundView memory);
+    /// @notice Number of jobs; the newest has this number.
     function jobs() external view returns (uint256);
+    function VAULT() external view returns (address);
+    function config() external view returns (Config memory);
+    /// @notice Blocks that a round can take when every phase is moved on at its deadline.
+    function longestRound() external view returns (uint256);
+    /// @notice What was sealed; all zero where nothing was.
+    function sealOf(JobId job, uint32 round, Stage stage, uint16 question, uint16 seat) external view returns (Seal memory);
+    /// @notice Who holds a drawn seat; zero where nobody is eligible. `Check` takes the task as question;
+    /// seats 0 .. G-1 of `UpdateCheck` are the gatherers, G and G+1 the two drawn for the update.
+    function holderOf(JobId job, Stage stage, uint16 question, uint16 seat)
+        external
+        view
+        returns (uint32 slot, address provider);
+    /// @notice The results that a gatherer posted as held.
+    function gatheredBy(JobId job, uint32 round, uint16 seat) external view returns (uint256 bitmap);
     function epoch() external view returns (uint64);
     function requiredEscrow(Terms calldata terms) external view returns (uint256);
     /// @notice Slot of the job's current roster that task `task` belongs to.

@@ -122,7 +122,29 @@ struct Terms {
 struct Outcome {
     bytes32 root; // result root, or NONFINITE
     bytes32 cid; // digest of the result's index block; zero when NONFINITE
-    bytes32 h; // keccak256(abi.encode(job, round, task, witness))
+    bytes32 h; // keccak256(abi.encode(job, round, question, witness))
+}
+
+/// @notice What a deployment fixes for all its jobs.
+struct Config {
+    uint32 epochBlocks; // length of an epoch of the verifier roster
+    uint32 beaconDelay; // blocks between arming a beacon and its block
+    uint32 minWindow; // bounds of every window, in blocks
+    uint32 maxWindow;
+    uint32 maxRounds;
+    uint8 maxPanel;
+    uint96 slotBond; // bond of a verifier slot
+    uint96 maxBond; // bound of B
+}
+
+/// @notice A sealed answer and the bond behind it.
+struct Seal {
+    bytes32 hash;
+    address provider;
+    uint32 slot; // worker slot, where a worker sealed
+    bool ofSlot; // backed by the slot's own bond, not by one of its own
+    address operator; // whose limit the bond counts against
+    bytes32 outcome; // keccak256(abi.encode(Outcome)); zero until opened
 }
 
 /// @notice A job, as far as it goes on between rounds.

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {IStakeVault} from "../interfaces/IStakeVault.sol";
+import {JobId, Reason, Seal} from "../types/Types.sol";
+
+/// @notice What every movement of money is booked under.
+struct Book {
+    IStakeVault vault;
+    JobId job;
+    uint32 round;
+    uint16 question;
+    uint256 bond; // B
+}
+
+/// @title Moves of money, each with the event that lets an auditor re-derive it.
+library Ledger {
+    function pay(Book memory b, address account, uint256 amount, Reason why) internal {
+        if (amount == 0) return;
+        b.vault.credit(b.job, account, amount);
+        emit IJobMarket.Credited(b.job, b.round, account, b.question, why, amount);
+    }
+
+    function burn(Book memory b, uint256 amount, Reason why) internal {
+        if (amount == 0) return;
+        b.vault.burn(b.job, amount);
+        emit IJobMarket.Burnt(b.job, b.round, b.question, why, amount);
+    }
+
+    /// @notice Moves locked bond into the job's ledger.
+    function slash(Book memory b, address provider, address operator, uint256 amount, Reason why) internal {
+        if (amount == 0) return;
+        b.vault.slash(b.job, provider, operator, amount);
+        emit IJobMarket.Slashed(b.job, b.round, provider, b.question, why, amount);
+    }
+
+    /// @notice Unlocks a seal's whole bond.
+    function free(Book memory b, Seal storage s) internal {
+        b.vault.unlock(s.provider, s.operator, b.bond);
+    }
+
+    /// @notice Slashes `amount` of a seal's bond and unlocks the rest.
+    function charge(Book memory b, Seal storage s, uint256 amount, Reason why) internal returns (uint256) {
+        slash(b, s.provider, s.operator, amount, why);
+        if (amount < b.bond) b.vault.unlock(s.provider, s.operator, b.bond - amount);
+        return amount;
+    }
+
+    /// @notice Slashes a seal's whole bond: for the wrong outcome, or for none.
+    function forfeit(Book memory b, Seal storage s) internal returns (uint256) {
+        return charge(b, s, b.bond, s.outcome == 0 ? Reason.Unopened : Reason.Wrong);
+    }
+}

@@ -134,6 +134,6 @@ def export(
     assert reader.files is not None
     manifest = reader.files.manifest(past)
     state = reader.files.state(past, past.state_root, past.state_cid)
-    export_model(manifest, state, out)
+    export_model(manifest, state, out, reader.files.tokenizer(past))
     fields = {"job": job, "updates": past.updates, "root": past.state_root.hex(), "out": str(out)}
     emit(fields, as_json=json)

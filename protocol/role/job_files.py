@@ -26,6 +26,9 @@ FETCH_SECONDS = 60.0
 """Whatever has not arrived by then counts as not held."""
 
 
+TOKENIZER_LIMIT = 16 << 20
+
+
 class ManifestDiffers(GradproofError):
     """The manifest does not say what the job's terms say."""
 
@@ -63,6 +66,13 @@ class JobFiles:
                 manifest, lambda cid: self._fetch(cid, lengths[cid])
             )
         return self._datasets[past.job]
+
+    def tokenizer(self, past: JobHistory) -> bytes | None:
+        """The published tokenizer of a BPE job; None where tokens are bytes."""
+        cid = self.manifest(past).tokenizer.cid
+        if cid is None:
+            return None
+        return self.store.fetch_bytes(cid, TOKENIZER_LIMIT, timeout=FETCH_SECONDS)
 
     def state(self, past: JobHistory, root: bytes, cid: bytes) -> dict[str, Tensor]:
         """A state of the job: parameters, moments, step, validation loss."""

@@ -121,6 +121,8 @@ def _phase_changed(history: MarketHistory, event: Event) -> None:
         job.open_round.phase = Phase(event.args["phase"])
         job.open_round.deadline = event.args["deadline"]
         job.open_round.beacon_block = event.args["beaconBlock"]
+        if job.open_round.beacon_block:
+            job.open_round.beacon_blocks[job.open_round.phase] = job.open_round.beacon_block
 
 
 def _beacon_drawn(history: MarketHistory, event: Event) -> None:

@@ -83,6 +83,7 @@ class RoundHistory:
     deadline: int = 0
     beacon_block: int = 0
     beacons: dict[Phase, bytes] = field(default_factory=dict)
+    beacon_blocks: dict[Phase, int] = field(default_factory=dict)
     seals: dict[tuple[Stage, int, int], Seal] = field(default_factory=dict)
     gathered: dict[int, tuple[Address, int]] = field(default_factory=dict)
     verdicts: dict[int, tuple[bool, bytes]] = field(default_factory=dict)

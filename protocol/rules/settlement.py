@@ -132,7 +132,10 @@ class _Judge:
         lead = _lead(seal.outcome for seal in panel if seal.outcome is not None)
         if lead is not None:
             return self._verdict(work, check, challenge, panel, lead)
-        return self._undecided(work, check, challenge, panel)
+        if challenge is not None:
+            return self._unproven(work, check, challenge, panel)
+        assert check is not None
+        return self._undecided(work, check, panel)
 
     def _unopened(self, work: Seal, check: Seal | None) -> TaskResult:
         """Nobody opened the worker's seal: drawn it costs B, undrawn half the pay."""
@@ -141,12 +144,11 @@ class _Judge:
             taken = self._slash(work, Reason.LIVENESS, terms.reward // 2)
             self._burn(task, Reason.LIVENESS, taken)
             return TaskResult.UNOPENED
-        pot = self._slash(work, Reason.UNOPENED, terms.bond)
+        self._burn(task, Reason.REMAINDER, self._slash(work, Reason.UNOPENED, terms.bond))
         if check.outcome is None:
-            pot += self._slash(check, Reason.UNOPENED, terms.bond)
+            self._burn(task, Reason.REMAINDER, self._slash(check, Reason.UNOPENED, terms.bond))
         else:
             self._credit(check.provider, task, Reason.CHECK_PAID, terms.fee)
-        self._burn(task, Reason.REMAINDER, pot)
         return TaskResult.UNOPENED
 
     def _passed(self, work: Seal) -> TaskResult:
@@ -185,25 +187,24 @@ class _Judge:
     ) -> TaskResult:
         task, terms = work.question, self.terms
         pot = 0
-        if not _is(work, lead):
+        raiser = None
+        rejected = not _is(work, lead)
+        if rejected:
             pot += self._slash_bound(work, terms.bond)
         if check is not None:
             if _is(check, lead):
                 self._credit(check.provider, task, Reason.CHECK_PAID, terms.fee)
+                raiser = check if rejected else None
             else:
                 pot += self._slash_bound(check, terms.bond)
-        if challenge is not None and not self._challenge_is_right(challenge, work, lead):
-            pot += self._slash_bound(challenge, terms.bond)
-        raiser = None
-        if challenge is not None and self._challenge_is_right(challenge, work, lead):
-            raiser = challenge
-        elif check is not None and _is(check, lead) and not _is(work, lead):
-            raiser = check
+        if challenge is not None:
+            # The accused's own outcome is no challenge, even where it wins.
+            if rejected and _is(challenge, lead):
+                raiser = challenge
+            else:
+                pot += self._slash_bound(challenge, terms.bond)
         self._share(pot, panel, lead, terms.fee, raiser, task)
-        return self._passed(work) if _is(work, lead) else TaskResult.REJECTED
-
-    def _challenge_is_right(self, challenge: Seal, accused: Seal, lead: bytes) -> bool:
-        return _is(challenge, lead) and not _is(accused, lead)
+        return TaskResult.REJECTED if rejected else self._passed(work)
 
     def _share(
         self,
@@ -214,15 +215,18 @@ class _Judge:
         raiser: Seal | None,
         question: int,
     ) -> None:
-        """The pot pays the panel's winners, then the raiser a tenth of B; the rest is burnt."""
+        """The pot pays the panel's winners, then the raiser a tenth of B; the rest is burnt.
+
+        It never runs short: somebody outside the panel is wrong, and B covers a whole panel.
+        """
         for seal in panel:
             if not _is(seal, lead):
                 pot += self._slash_bound(seal, self.terms.bond)
         for seal in panel:
             if _is(seal, lead):
-                paid = min(each, pot)
-                self._credit(seal.provider, question, Reason.PANEL_PAID, paid)
-                pot -= paid
+                self._credit(seal.provider, question, Reason.PANEL_PAID, each)
+                pot -= each
+        assert pot >= 0, "the terms' bounds on B and C"
         if raiser is not None:
             share = min(self.terms.bond // 10, pot)
             self._credit(raiser.provider, question, Reason.RAISER_PAID, share)
@@ -241,35 +245,38 @@ class _Judge:
                 self._credit(seal.provider, question, Reason.PANEL_PAID, each)
         return pot, owed
 
-    def _undecided(
-        self, work: Seal, check: Seal | None, challenge: Seal | None, panel: list[Seal]
-    ) -> TaskResult:
+    def _undecided(self, work: Seal, check: Seal, panel: list[Seal]) -> TaskResult:
+        """A dissent without a lead: the task is left out, half paid; the sides share the fees."""
         task, terms = work.question, self.terms
         pot, owed = self._panel_without_lead(panel, terms.fee, task)
-        assert work.outcome is not None
-        dissent = check is not None and not _is(check, outcome_hash(work.outcome))
-        if dissent:
-            assert check is not None
-            if check.outcome is None:
-                pot += self._slash(check, Reason.UNOPENED, terms.bond)
-            else:
-                self._credit(check.provider, task, Reason.CHECK_PAID, terms.fee)
-                pot += self._slash(check, Reason.PANEL_COSTS, owed - owed // 2)
-                pot += self._slash(work, Reason.PANEL_COSTS, owed // 2)
-            self._half(work)
-            result = TaskResult.UNDECIDED
+        if check.outcome is None:
+            pot += self._slash(check, Reason.UNOPENED, terms.bond)
         else:
-            if check is not None:
-                self._credit(check.provider, task, Reason.CHECK_PAID, terms.fee)
-            result = self._passed(work)
-        if challenge is not None:
-            copied = _is(challenge, outcome_hash(work.outcome))
-            if challenge.outcome is None or copied:
-                pot += self._slash_bound(challenge, terms.bond)
-            else:
-                pot += self._slash(challenge, Reason.PANEL_COSTS, owed)
+            self._credit(check.provider, task, Reason.CHECK_PAID, terms.fee)
+            pot += self._slash(check, Reason.PANEL_COSTS, owed - owed // 2)
+            pot += self._slash(work, Reason.PANEL_COSTS, owed // 2)
+        self._half(work)
         self._burn(task, Reason.REMAINDER, pot - owed)
-        return result
+        return TaskResult.UNDECIDED
+
+    def _unproven(
+        self, work: Seal, check: Seal | None, challenge: Seal, panel: list[Seal]
+    ) -> TaskResult:
+        """A challenge without a lead: the result stands, the challenger pays."""
+        task, fee = work.question, self.terms.fee
+        pot, owed = self._panel_without_lead(panel, fee, task)
+        if check is not None:
+            self._credit(check.provider, task, Reason.CHECK_PAID, fee)
+        pot += self._charge_challenger(challenge, work, owed)
+        self._burn(task, Reason.REMAINDER, pot - owed)
+        return self._passed(work)
+
+    def _charge_challenger(self, challenge: Seal, accused: Seal, costs: int) -> int:
+        """The panel's costs; the whole bond of one that names nothing new."""
+        assert accused.outcome is not None
+        if challenge.outcome is None or _is(challenge, outcome_hash(accused.outcome)):
+            return self._slash_bound(challenge, self.terms.bond)
+        return self._slash(challenge, Reason.PANEL_COSTS, costs)
 
     # --- the update ---
 
@@ -278,7 +285,7 @@ class _Judge:
         proposal = self.round.seal(Stage.UPDATE, question)
         checks = self.round.seals_of(Stage.UPDATE_CHECK, question)
         if proposal is None or not any(s.seat >= self.terms.gatherers for s in checks):
-            self._pay_gatherers(None, checks, checked=False)
+            self._pay_gatherers()
             return
         challenge = self.round.seal(Stage.UPDATE_CHALLENGE, question)
         panel = self.round.seals_of(Stage.UPDATE_PANEL, question)
@@ -302,23 +309,30 @@ class _Judge:
             self._credit(
                 proposal.provider, proposal.question, Reason.UPDATE_PAID, self.terms.update_fee
             )
-        self._pay_gatherers(outcome_hash(outcome), checks, checked=True)
+        self._pay_checkers(outcome_hash(outcome), checks)
 
-    def _pay_gatherers(self, accepted: bytes | None, checks: list[Seal], *, checked: bool) -> None:
-        """u for each duty done: gatherers that posted, and the two drawn where they were right."""
+    def _pay_gatherers(self) -> None:
+        """u to everybody who posted, where no update was up for checking."""
+        for _, (provider, _) in sorted(self.round.gathered.items()):
+            self._credit(
+                provider, self.terms.update_question, Reason.GATHER_PAID, self.terms.update_fee
+            )
+
+    def _pay_checkers(self, accepted: bytes | None, checks: list[Seal]) -> None:
+        """u for each duty done: gatherers that are not slashed, drawn ones that were right.
+
+        `accepted` is None where a panel found no lead; then nobody is known to be right.
+        """
         question, fee = self.terms.update_question, self.terms.update_fee
-        by_seat = {seal.seat: seal for seal in checks}
-        for seat, (provider, _) in sorted(self.round.gathered.items()):
-            seal = by_seat.get(seat)
-            if not checked or (seal is not None and self._answered_well(seal, accepted)):
-                self._credit(provider, question, Reason.GATHER_PAID, fee)
         for seal in checks:
-            drawn = seal.seat >= self.terms.gatherers
-            if checked and drawn and self._answered_well(seal, accepted):
-                self._credit(seal.provider, question, Reason.UPDATE_CHECK_PAID, fee)
-
-    def _answered_well(self, seal: Seal, accepted: bytes | None) -> bool:
-        return seal.outcome is not None and (accepted is None or _is(seal, accepted))
+            gatherer = seal.seat < self.terms.gatherers
+            if accepted is None:
+                earned = gatherer and seal.outcome is not None
+            else:
+                earned = _is(seal, accepted)
+            if earned:
+                reason = Reason.GATHER_PAID if gatherer else Reason.UPDATE_CHECK_PAID
+                self._credit(seal.provider, question, reason, fee)
 
     def _update_verdict(
         self,
@@ -336,12 +350,14 @@ class _Judge:
         for seal in checks:
             if not _is(seal, lead):
                 pot += self._slash_bound(seal, terms.bond)
-        right = challenge is not None and self._challenge_is_right(challenge, proposal, lead)
-        if challenge is not None and not right:
-            pot += self._slash_bound(challenge, terms.bond)
-        raiser = challenge if right else None
-        if raiser is None and not _is(proposal, lead):
+        raiser = None
+        if not _is(proposal, lead):
             raiser = next((seal for seal in checks if _is(seal, lead)), None)
+        if challenge is not None:
+            if _is(challenge, lead) and not _is(proposal, lead):
+                raiser = challenge
+            else:
+                pot += self._slash_bound(challenge, terms.bond)
         self._share(pot, panel, lead, terms.update_fee, raiser, terms.update_question)
         outcome = next(
             seal.outcome for seal in panel if seal.outcome is not None and _is(seal, lead)
@@ -362,29 +378,28 @@ class _Judge:
         if agreed:
             assert challenge is not None
             assert proposal.outcome is not None
-            copied = _is(challenge, outcome_hash(proposal.outcome))
-            if challenge.outcome is None or copied:
-                pot += self._slash_bound(challenge, terms.bond)
-            else:
-                pot += self._slash(challenge, Reason.PANEL_COSTS, owed)
+            pot += self._charge_challenger(challenge, proposal, owed)
             self._burn(question, Reason.REMAINDER, pot - owed)
             self._accept(proposal.outcome, proposal, checks)
             return
-        self.out.coordinator_removed = True
         dissenter = self._dissenter(proposal, checks)
         if proposal.outcome is None:
-            pot += self._slash(proposal, Reason.UNOPENED, terms.coordinator_bond)
+            taken = self._slash(proposal, Reason.UNOPENED, terms.coordinator_bond)
         else:
-            pot += self._slash(proposal, Reason.PANEL_COSTS, owed // 2)
+            taken = self._slash(proposal, Reason.PANEL_COSTS, owed // 2)
+        # A bond that was touched ends the post.
+        self.out.coordinator_removed = taken > 0
+        pot += taken
         for seal in checks:
             if seal.outcome is None:
                 pot += self._slash(seal, Reason.UNOPENED, terms.bond)
             elif seal is dissenter:
                 pot += self._slash(seal, Reason.PANEL_COSTS, owed - owed // 2)
         self._burn(question, Reason.REMAINDER, pot - owed)
-        self._pay_gatherers(None, checks, checked=True)
+        self._pay_checkers(None, checks)
 
     def _dissenter(self, proposal: Seal, checks: list[Seal]) -> Seal | None:
+        """The lowest seat that differs or did not open, where the proposer opened."""
         if proposal.outcome is None:
             return None
         stated = outcome_hash(proposal.outcome)

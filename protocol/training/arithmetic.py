@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from protocol.training.manifest import COLUMNS, AdamWRow
+from protocol.training.manifest_parts import COLUMNS, AdamWRow
 
 Tensors = Mapping[str, Tensor]
 

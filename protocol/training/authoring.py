@@ -20,13 +20,13 @@ from protocol.training.canonical import round_to_float32
 from protocol.training.corpus import Corpus, CorpusSettings, prepare_corpus
 from protocol.training.data import open_dataset
 from protocol.training.genesis import genesis_state
-from protocol.training.manifest import (
+from protocol.training.manifest import Manifest
+from protocol.training.manifest_parts import (
     AdamWRow,
     Aggregation,
     Batch,
     Evaluation,
     Genesis,
-    Manifest,
     NumericProfile,
     ProgramRef,
     Tokenizer,
@@ -46,7 +46,8 @@ class JobSettings:
 
     The learning rate rises linearly over `warmup` steps to `learning_rate`, then falls along a
     cosine to `final_rate` times that at the last step. `vocabulary` 0 means the tokenizer's,
-    rounded up to a multiple of 16.
+    rounded up to a multiple of 16. The large `epsilon` is what lets so few steps take so high a
+    rate: it keeps AdamW from moving parameters whose gradient is all noise.
     """
 
     name: str = "demo"
@@ -60,11 +61,11 @@ class JobSettings:
     micro_batches: int = 1
     rounds: int = 6
     tasks: int = 6
-    learning_rate: float = 4e-3
+    learning_rate: float = 1.5e-2
     warmup: int = 1
     final_rate: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-8
+    betas: tuple[float, float] = (0.8, 0.95)
+    epsilon: float = 1e-3
     weight_decay: float = 0.1
     norm_clip: float = 1.0
     evaluation_sequences: int = 32

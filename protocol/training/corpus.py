@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from protocol.storage.unixfs import cid_of_file
 from protocol.training.data import shard_root
 from protocol.training.errors import NoText
-from protocol.training.manifest import Data, Shard
+from protocol.training.manifest_parts import Data, Shard
 from protocol.training.tokens import TextEncoder, byte_encoder, train_bpe
 
 _MAX_FILE_BYTES: Final = 16 << 20

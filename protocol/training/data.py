@@ -23,7 +23,8 @@ from protocol.exact.roots import tensor_root
 from protocol.rules.draws import permute
 from protocol.storage.cid import Cid
 from protocol.training.errors import DataError
-from protocol.training.manifest import Manifest, Shard, windows
+from protocol.training.manifest import Manifest, windows
+from protocol.training.manifest_parts import Shard
 
 _TYPES: Final = {2: torch.uint16, 4: torch.int32}
 _CHUNK: Final = 1 << 22

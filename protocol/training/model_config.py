@@ -2,8 +2,9 @@
 
 A manifest carries one of these. A family is added by a frozen dataclass here, an entry in
 `FAMILIES`, and the builder of the same name in `model.py`.
-INVARIANT: what a configuration lets through, a node of ordinary size can allocate; every float a
-model takes from the host is in it, rounded once when the job was written.
+INVARIANT: a configuration that parses gives a state whose index fits one block; whether its
+tensors fit a machine, the machine decides from the schema. Every float a model takes from the
+host is in it, rounded once when the job was written.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_gpt2(node: Node) -> Gpt2Config:
         vocabulary=fields["vocabulary"].integer(2, MAX_VOCABULARY),
         positions=fields["positions"].integer(1, MAX_POSITIONS),
         width=fields["width"].integer(1, 1 << 14),
-        layers=fields["layers"].integer(1, 256),
+        layers=fields["layers"].integer(1, 96),
         heads=fields["heads"].integer(1, 256),
         activation=fields["activation"].choice(*_ACTIVATIONS),
         layer_norm_epsilon=fields["layer_norm_epsilon"].number(2.0**-60, 1.0),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -22,7 +23,7 @@ from protocol.exact.errors import NonFinite
 from protocol.exact.profile import Profile
 from protocol.exact.roots import result_root
 from protocol.training.arithmetic import Clip, Tensors, adamw, average, row_scalars, scalar
-from protocol.training.bundle import NONFINITE_ROOT
+from protocol.training.bundle import NONFINITE_ROOT, Bundle, write_bundle, write_nonfinite
 from protocol.training.errors import ProgramError
 from protocol.training.manifest import Manifest
 from protocol.training.model import (
@@ -66,6 +67,13 @@ class Result:
     def is_nonfinite(self) -> bool:
         """Tell whether this is the canonical NONFINITE result."""
         return self.root == NONFINITE_ROOT
+
+
+def write_result(result: Result, folder: Path) -> Bundle:
+    """Write the canonical files of any result, NONFINITE ones included, into a folder."""
+    if result.is_nonfinite:
+        return write_nonfinite(folder)
+    return write_bundle(result.tensors, folder)
 
 
 def compute_task(

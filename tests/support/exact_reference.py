@@ -65,6 +65,10 @@ def rne32(x: Fraction, negative_zero: bool = False) -> int:
 
 
 def add(x: int, y: int) -> int:
+    if not (is_finite(x) and is_finite(y)):
+        infinities = {b for b in (x, y) if not is_finite(b)}
+        clash = len(infinities) > 1 or any(b & 0x7FFFFF for b in infinities)
+        return NAN if clash else infinities.pop()
     both_negative = bool(x >> 31 and y >> 31)
     return rne32(value(x) + value(y), negative_zero=both_negative and value(x) == value(y) == 0)
 
@@ -108,7 +112,7 @@ def gemm(a: Matrix, b: Matrix, bits: int = 14, kb: int = 1024) -> list[list[int]
             for n, ((qa, ea), (qb, eb)) in enumerate(zip(left, column, strict=True)):
                 s = sum(x * y for x, y in zip(qa, qb, strict=True))
                 c = rne32(Fraction(s) * Fraction(2) ** (ea + eb - 254 - 2 * (bits - 2)))
-                c = 0 if value(c) == 0 else c
+                c = c if c & 0x7FFFFFFF else 0
                 total = c if n == 0 else add(total, c)
             line.append(total)
         result.append(line)

@@ -76,7 +76,7 @@ class _Session(requests_wrapper.Session):  # type: ignore[misc] # the library sh
             why = "a compressed body, which was not asked for"
         if why is not None:
             response.close()
-            raise _Refused(f"the source answered with {why}.")
+            raise _Refused(why)
         return response
 
 
@@ -87,9 +87,9 @@ def _bounded(pieces: Iterator[bytes], limit: int, seconds: float) -> Iterator[by
     for piece in pieces:
         total += len(piece)
         if total > limit:
-            raise LimitExceeded(f"the source sent more than {limit} bytes.")
+            raise LimitExceeded(f"more than {limit} bytes")
         if time.monotonic() > end:
-            raise SourceFailed(f"the reply took longer than {seconds:g} s.")
+            raise SourceFailed(f"a reply that took longer than {seconds:g} s")
         yield piece
 
 
@@ -119,7 +119,7 @@ class _Transport(http_requests.ClientSync):  # type: ignore[misc] # the library 
         try:
             message = str(json.loads(body)["Message"])[:500]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise SourceFailed(f"the source answered with status {response.status_code}.") from None
+            raise SourceFailed(f"status {response.status_code}") from None
         raise exceptions.ErrorResponse(message, None)
 
 

@@ -25,7 +25,7 @@ from protocol.storage.errors import (
     SourceFailed,
     StoreUnavailable,
 )
-from protocol.storage.fetching import WINDOW, BlockWindow, Sink, Source, fetch_dag
+from protocol.storage.fetching import BLOCK_SECONDS, WINDOW, BlockWindow, Sink, Source, fetch_dag
 from protocol.storage.unixfs import Link, cid_of_bytes, cid_of_file
 
 if TYPE_CHECKING:
@@ -50,10 +50,12 @@ class ContentStore:
         gateways: Sequence[GatewaySource] = (),
         *,
         window: int = WINDOW,
+        block_seconds: float = BLOCK_SECONDS,
     ) -> None:
         self._apis = tuple(apis)
         self._gateways = tuple(gateways)
         self._window = window
+        self._block_seconds = block_seconds
         self._dropped: dict[str, BlockRejected] = {}
 
     @property
@@ -112,7 +114,13 @@ class ContentStore:
         if not sources:
             raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        return BlockWindow(sources, self._dropped, width=self._window, deadline=deadline)
+        return BlockWindow(
+            sources,
+            self._dropped,
+            width=self._window,
+            block_seconds=self._block_seconds,
+            deadline=deadline,
+        )
 
     def pin(self, cid: Cid, *, expires_in: int | None = None) -> None:
         """Keep a file in the first daemon that can; `expires_in` seconds where it knows expiry."""
@@ -179,13 +187,18 @@ class ContentStore:
 
 
 def open_store(
-    apis: Sequence[str], gateways: Sequence[str] = (), *, window: int = WINDOW
+    apis: Sequence[str],
+    gateways: Sequence[str] = (),
+    *,
+    window: int = WINDOW,
+    block_seconds: float = BLOCK_SECONDS,
 ) -> ContentStore:
     """Open the store behind these addresses, without contacting them yet.
 
     `apis`: multiaddrs or http(s) URLs of Kubo RPC endpoints, the first one preferred for
-    publishing; `gateways`: URLs of trustless gateways. Raises `StoreUnavailable` when both are
-    empty or an address is malformed.
+    publishing; `gateways`: URLs of trustless gateways; `window`: blocks in flight at once;
+    `block_seconds`: how long a source may take for one block before another is asked. Raises
+    `StoreUnavailable` when there is no address or a malformed one.
     """
     if not apis and not gateways:
         raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
@@ -196,6 +209,7 @@ def open_store(
         [ApiSource(address) for address in apis],
         [GatewaySource(url) for url in gateways],
         window=window,
+        block_seconds=block_seconds,
     )
 
 

@@ -25,9 +25,15 @@ class Request(http.server.BaseHTTPRequestHandler):
 
     timeout = 20
     answer: Answer
+    cid: Cid | None
 
     def do_POST(self) -> None:
-        self.cid = Cid.parse(parse_qs(urlsplit(self.path).query)["arg"][0])
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
+        arguments = parse_qs(urlsplit(self.path).query).get("arg")
+        self.cid = Cid.parse(arguments[0]) if arguments else None
         type(self).answer(self)
 
     def do_GET(self) -> None:

@@ -123,7 +123,8 @@ class Repo:
         return root
 
     def export_car(self, root: Cid) -> Iterator[bytes]:
-        """Yield a whole DAG as a CAR."""
+        """Yield a whole DAG as a CAR. Raises `NotFound` at once when its root is not here."""
+        self.blocks.get(root)
         return write_car(root, ((cid, self.blocks.get(cid)) for cid in self.walk(root)))
 
     def pin(self, cid: Cid, expires_in: float | None = None) -> None:

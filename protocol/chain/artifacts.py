@@ -1,46 +1,58 @@
 """Compiled contracts as they ship with the package: ABI, bytecode, check of the code on chain.
 
-Written by `npm run build` in contracts/ (see the manifest beside the files); users need no
-compiler.
+Written by contracts/scripts/build (see the manifest beside the files); users need no compiler. The
+market links external libraries, so its code is trusted only together with theirs.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from protocol.chain.errors import ChainError, NotOurMarket
+from eth_utils.address import to_checksum_address
 
-ARTIFACTS = resources.files("protocol.chain") / "abi"
+from protocol.chain.errors import ChainError, NotOurMarket
+from protocol.rules.records import Address
+
+FILES = resources.files("protocol.chain") / "abi"
+LIBRARY_SELF = (1, 20)
+"""A deployed library starts with PUSH20 of its own address: start and length of that address."""
+
+Places = list[dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One compiled contract; bytecode with zeros where libraries and immutables go."""
+    """One compiled contract; its code has placeholders where libraries and immutables go."""
 
     name: str
     abi: list[dict[str, Any]]
     bytecode: str
     deployed_bytecode: str
-    immutable_references: dict[str, list[dict[str, int]]]
-    link_references: dict[str, dict[str, list[dict[str, int]]]]
-    deployed_link_references: dict[str, dict[str, list[dict[str, int]]]]
+    link_references: dict[str, Places]
+    deployed_link_references: dict[str, Places]
+    immutable_references: dict[str, Places]
 
-    @property
-    def libraries(self) -> list[str]:
-        """Names of the libraries that must be deployed first."""
-        return sorted({name for by_name in self.link_references.values() for name in by_name})
+
+def _manifest() -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads((FILES / "manifest.json").read_bytes())
+    return fields
+
+
+def libraries() -> list[str]:
+    """Names of the linked libraries, each before whatever links it."""
+    names: list[str] = _manifest()["libraries"]
+    return names
 
 
 @cache
 def artifact(name: str) -> Artifact:
     """Load one artifact; raises ChainError where its bytes are not what the manifest names."""
-    raw = (ARTIFACTS / f"{name}.json").read_bytes()
-    manifest = json.loads((ARTIFACTS / "manifest.json").read_bytes())
-    if manifest["artifacts"][f"{name}.json"] != hashlib.sha256(raw).hexdigest():
+    raw = (FILES / f"{name}.json").read_bytes()
+    if _manifest()["artifacts"][f"{name}.json"] != hashlib.sha256(raw).hexdigest():
         raise ChainError(
             f"the artifact {name}.json was changed",
             why="Its SHA-256 differs from the one in manifest.json.",
@@ -52,56 +64,57 @@ def artifact(name: str) -> Artifact:
         abi=fields["abi"],
         bytecode=fields["bytecode"],
         deployed_bytecode=fields["deployedBytecode"],
-        immutable_references=fields.get("immutableReferences", {}),
-        link_references=fields.get("linkReferences", {}),
-        deployed_link_references=fields.get("deployedLinkReferences", {}),
+        link_references=fields["linkReferences"],
+        deployed_link_references=fields["deployedLinkReferences"],
+        immutable_references=fields["immutableReferences"],
     )
 
 
-def link(
-    code: str,
-    references: dict[str, dict[str, list[dict[str, int]]]],
-    libraries: Mapping[str, str],
-) -> str:
+def link(code: str, references: Mapping[str, Places], addresses: Mapping[str, str]) -> str:
     """Put library addresses into their places; `code` and the result are 0x-prefixed hex."""
     digits = list(code.removeprefix("0x"))
-    for by_name in references.values():
-        for name, places in by_name.items():
-            address = libraries[name].removeprefix("0x").lower()
-            for place in places:
-                start = 2 * place["start"]
-                digits[start : start + 40] = address
+    for name, places in references.items():
+        address = addresses[name].removeprefix("0x").lower()
+        for place in places:
+            start = 2 * place["start"]
+            digits[start : start + 40] = address
     return "0x" + "".join(digits)
 
 
-def check_code(name: str, address: str, code: bytes) -> None:
-    """Raise NotOurMarket unless `code`, immutables and libraries masked, is this artifact's."""
+def check_code(name: str, address: Address, code_of: Callable[[Address], bytes]) -> None:
+    """Raise NotOurMarket unless the code at `address`, and of all it links, is this release's."""
     compiled = artifact(name)
+    code = code_of(address)
     if not code:
         raise NotOurMarket(name, address, "There is no contract at this address.")
-    expected = bytearray.fromhex(_without_placeholders(compiled))
-    found = bytearray(code)
+    links = compiled.deployed_link_references
+    blank = link(compiled.deployed_bytecode, links, dict.fromkeys(links, "0" * 40))
+    expected, found = bytearray.fromhex(blank[2:]), bytearray(code)
     if len(found) != len(expected):
         raise NotOurMarket(name, address, f"It has {len(found)} bytes, not {len(expected)}.")
-    places = [p for spots in compiled.immutable_references.values() for p in spots]
-    places += [
-        p
-        for by_name in compiled.deployed_link_references.values()
-        for spots in by_name.values()
-        for p in spots
-    ]
-    for place in places:
-        blank = bytes(place["length"])
+    linked = {library: _linked_address(name, address, code, links[library]) for library in links}
+    for place in _variable_places(compiled):
         span = slice(place["start"], place["start"] + place["length"])
-        found[span] = blank
-        expected[span] = blank
+        found[span] = expected[span] = bytes(place["length"])
     if found != expected:
         at = next(i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
         raise NotOurMarket(name, address, f"The first difference is at byte {at}.")
+    for library, where in linked.items():
+        check_code(library, where, code_of)
 
 
-def _without_placeholders(compiled: Artifact) -> str:
-    zero = dict.fromkeys(
-        (n for by_name in compiled.deployed_link_references.values() for n in by_name), "0" * 40
-    )
-    return link(compiled.deployed_bytecode, compiled.deployed_link_references, zero)[2:]
+def _linked_address(name: str, address: Address, code: bytes, places: Places) -> Address:
+    """The one address a library has in `code`; two different ones are a forgery."""
+    named = {code[p["start"] : p["start"] + p["length"]] for p in places}
+    if len(named) != 1:
+        raise NotOurMarket(name, address, "It links one library at several addresses.")
+    return Address(to_checksum_address(named.pop()))
+
+
+def _variable_places(compiled: Artifact) -> Places:
+    places = [p for spots in compiled.immutable_references.values() for p in spots]
+    places += [p for spots in compiled.deployed_link_references.values() for p in spots]
+    start, length = LIBRARY_SELF
+    if compiled.deployed_bytecode.startswith("0x73" + "00" * length):
+        places.append({"start": start, "length": length})
+    return places

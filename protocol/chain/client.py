@@ -46,9 +46,7 @@ class Chain:
         self._sleep = sleep
         self.web3 = connect(url, deployment.chain_id, sleep=sleep)
         for name, address in (("JobMarket", deployment.market), ("StakeVault", deployment.vault)):
-            check_code(
-                name, address, bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
-            )
+            check_code(name, address, self._code_of)
         self.market = self._contract("JobMarket", deployment.market)
         self.vault = self._contract("StakeVault", deployment.vault)
         self.token = self._contract("DevToken", deployment.token)
@@ -58,6 +56,9 @@ class Chain:
             for entry in artifact("JobMarket").abi
             if entry["type"] == "event"
         }
+
+    def _code_of(self, address: Address) -> bytes:
+        return bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
 
     def _contract(self, name: str, address: Address) -> Contract:
         return self.web3.eth.contract(

@@ -16,8 +16,11 @@ def create(path: Path, password: str) -> Address:
     return store(path, bytes(Account.create().key), password)
 
 
-def store(path: Path, key: bytes, password: str) -> Address:
-    """Write `key` (32 bytes) as a keystore with mode 0600; refuses to overwrite."""
+def store(path: Path, key: bytes, password: str, *, work: int | None = None) -> Address:
+    """Write `key` (32 bytes) as a keystore with mode 0600; refuses to overwrite.
+
+    `work` is scrypt's cost, a power of two; None takes the library's, which suits real money.
+    """
     if not password:
         raise WalletError(
             "the wallet needs a password",
@@ -25,7 +28,7 @@ def store(path: Path, key: bytes, password: str) -> Address:
             fix="Set GRADPROOF_PASSWORD or answer the prompt.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(Account.encrypt(key, password))
+    text = json.dumps(Account.encrypt(key, password, iterations=work))
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -8,6 +8,9 @@ from protocol.rules.errors import BadTerm
 from protocol.rules.records import Terms
 
 MAX_TASKS = 256
+MAX_SLOTS = 256
+MAX_GATHERERS = 13
+"""A round's task flags are bitmaps of 256 bits, its update seats of 16."""
 
 
 def smallest_bond(
@@ -43,7 +46,8 @@ def check_terms(terms: Terms) -> None:
         if value > bound:
             raise BadTerm(name, value, bound, rule)
 
-    for name in ("reward", "fee", "update_fee", "bond", "coordinator_bond"):
+    at_least("reward", terms.reward, 1, "a reward")
+    for name in ("fee", "update_fee", "bond", "coordinator_bond"):
         at_least(name, getattr(terms, name), 0, "an amount that is not negative")
     at_least("rounds", terms.rounds, 1, "at least one round")
     at_least("tasks", terms.tasks, 1, "at least one task per round")
@@ -53,9 +57,12 @@ def check_terms(terms: Terms) -> None:
     )
     at_most("checks", terms.checks, terms.tasks, "no more checks than tasks")
     at_least("gatherers", terms.gatherers, 3, "at least three gatherers")
+    at_most("gatherers", terms.gatherers, MAX_GATHERERS, f"at most {MAX_GATHERERS} gatherers")
     for name in ("gatherers", "panel"):
-        at_least(name, getattr(terms, name) % 2, 1, "an odd number, so that votes do not tie")
+        number = getattr(terms, name)
+        at_least(name, number, number | 1, "an odd number, so that votes do not tie")
     at_least("min_workers", terms.min_workers, 1, "at least one worker slot")
+    at_most("min_workers", terms.min_workers, MAX_SLOTS, f"at most {MAX_SLOTS} worker slots")
     at_least(
         "min_verifiers",
         terms.min_verifiers,

@@ -78,7 +78,9 @@ def _job_ended(history: MarketHistory, event: Event) -> None:
 
 
 def _worker_joined(history: MarketHistory, event: Event) -> None:
-    _job(history, event).roster.append((Slot(event.args["slot"]), event.args["provider"]))
+    job = _job(history, event)
+    job.roster.append((Slot(event.args["slot"]), event.args["provider"]))
+    job.members.add(event.args["provider"])
 
 
 def _worker_left(history: MarketHistory, event: Event) -> None:

@@ -120,6 +120,7 @@ class JobHistory:
     stopped: bool = False
     ending: Ending = Ending.NONE
     roster: list[tuple[Slot, Address]] = field(default_factory=list)
+    members: set[Address] = field(default_factory=set)  # everybody who ever had a slot
     rounds: list[RoundHistory] = field(default_factory=list)
     updates: int = 0
     lines: list[Line] = field(default_factory=list)
@@ -144,11 +145,13 @@ class VerifierRosters:
     """The verifier slots of every epoch."""
 
     current: list[tuple[Slot, Address]] = field(default_factory=list)
+    members: set[Address] = field(default_factory=set)  # everybody who ever had a slot
     changes: list[tuple[int, tuple[tuple[Slot, Address], ...]]] = field(default_factory=list)
 
     def enrol(self, slot: Slot, provider: Address, from_epoch: int) -> None:
         """Append a slot."""
         self.current.append((slot, provider))
+        self.members.add(provider)
         self.changes.append((from_epoch, tuple(self.current)))
 
     def retire(self, slot: Slot, from_epoch: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from protocol.storage.errors import LimitExceeded
 from protocol.storage.store import ContentStore
 from protocol.storage.unixfs import cid_of_file
 
-_MODE: Final = 0o700
+_STALE_SECONDS: Final = 24 * 3600.0  # after which nobody resumes an interrupted download
 
 
 class Cache:
@@ -31,9 +32,14 @@ class Cache:
         self._files = root / "files"
         self._partial = root / "partial"
         self._max_bytes = max_bytes
-        for folder in (self._files, self._partial):
-            folder.mkdir(parents=True, exist_ok=True, mode=_MODE)
-        self._guard = root / "lock"
+        self._locks = root / "locks"
+        for folder in (self._files, self._partial, self._locks):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        oldest = time.time() - _STALE_SECONDS
+        for left in self._partial.iterdir():
+            with suppress(FileNotFoundError):
+                if left.stat().st_mtime < oldest:
+                    left.unlink()
 
     def fetch(
         self, store: ContentStore, cid: Cid, limit: int, *, timeout: float | None = None
@@ -44,20 +50,28 @@ class Cache:
         Raises what `ContentStore.fetch` raises, `LimitExceeded` also for the cache's own size.
         """
         path = self._files / str(cid)
-        with suppress(FileNotFoundError):
+        if self._hit(path, cid, limit):
+            return path
+        # One download at a time for one content; others wait for it and find it here.
+        with _held(self._locks / cid.digest[:1].hex()):
+            if self._hit(path, cid, limit):
+                return path
+            arriving = self._partial / str(cid)
+            store.fetch(cid, arriving, min(limit, self._max_bytes), timeout=timeout)
+            arriving.chmod(0o400)
+            with _held(self._locks / "files"):
+                self._make_room(arriving.stat().st_size)
+                arriving.replace(path)
+        return path
+
+    def _hit(self, path: Path, cid: Cid, limit: int) -> bool:
+        try:
             size = path.stat().st_size
             _check(cid, size, limit)
             os.utime(path)
-            return path
-        room = min(limit, self._max_bytes)
-        arriving = self._partial / str(cid)
-        store.fetch(cid, arriving, room, timeout=timeout)
-        # Two processes may have waited for the same download; the first one has moved it already.
-        with self._alone(), suppress(FileNotFoundError):
-            arriving.chmod(0o400)
-            self._make_room(arriving.stat().st_size)
-            arriving.replace(path)
-        return path
+        except FileNotFoundError:
+            return False
+        return True
 
     def verify(self, cid: Cid) -> bool:
         """Re-hash a file and remove it when the disk has spoilt it; False when it is not here."""
@@ -67,15 +81,6 @@ class Cache:
                 return True
             path.unlink(missing_ok=True)
         return False
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        fd = os.open(self._guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     def _make_room(self, needed: int) -> None:
         """Remove the files used longest ago until `needed` more bytes fit."""
@@ -89,6 +94,16 @@ class Cache:
                 return
             path.unlink(missing_ok=True)
             total -= size
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _check(cid: Cid, size: int, limit: int) -> None:

@@ -15,9 +15,7 @@ from typing import Final
 
 from protocol.storage.cid import CID_BYTES, Cid
 from protocol.storage.errors import CidMismatch, LimitExceeded
-from protocol.storage.unixfs import Reader
-
-MAX_BLOCK: Final = 2 * 1024 * 1024
+from protocol.storage.unixfs import MAX_BLOCK, Reader, encode_varint
 
 # dag-cbor of {"roots": [CID], "version": 1}; a CID is tag 42 around 0x00 and its binary form.
 _HEAD: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
@@ -29,7 +27,7 @@ def write_car(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]
     """Yield the pieces of a CAR with this root and these blocks, in the order given."""
     yield bytes((_HEADER_BYTES,)) + _HEAD + bytes(root) + _TAIL
     for cid, block in blocks:
-        yield _varint(CID_BYTES + len(block)) + bytes(cid)
+        yield encode_varint(CID_BYTES + len(block)) + bytes(cid)
         yield block
 
 
@@ -64,15 +62,6 @@ def read_car_blocks(stream: Reader, max_block: int = MAX_BLOCK) -> Iterator[tupl
         if not cid.matches(block):
             raise CidMismatch(f"the CAR holds bytes under {cid} that do not hash to it.")
         yield cid, block
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_varint(stream: Reader) -> int | None:

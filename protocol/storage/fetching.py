@@ -27,7 +27,6 @@ from protocol.storage.errors import (
 )
 from protocol.storage.unixfs import UNIXFS_V1_2025, Link, Profile, declared_size, read_children
 
-MAX_BLOCK: Final = 2 * 1024 * 1024
 WINDOW: Final = 8
 BLOCK_SECONDS: Final = 30.0
 _TRIES: Final = 3

@@ -7,26 +7,23 @@ is checked block by block (see `protocol.storage.fetching`).
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
-from protocol.storage.cid import RAW, Cid
+from protocol.storage.cid import Cid
 from protocol.storage.errors import (
     BlockRejected,
-    CidMismatch,
     SourceFailed,
     StoreUnavailable,
 )
 from protocol.storage.fetching import BLOCK_SECONDS, WINDOW, BlockWindow, Sink, Source, fetch_dag
-from protocol.storage.unixfs import Link, cid_of_bytes, cid_of_file
+from protocol.storage.landing import FileSink, MemorySink, holds, open_part, sync_folder
+from protocol.storage.unixfs import cid_of_bytes, cid_of_file
 
 if TYPE_CHECKING:
     from protocol.storage.sources import ApiSource, GatewaySource
@@ -88,11 +85,11 @@ class ContentStore:
         Raises `LimitExceeded`, `NotFound`, `BlockRejected`, `CidMismatch`, `StoreUnavailable`.
         """
         part = dest.with_name(dest.name + ".part")
-        with _locked(part) as fd:
-            if _holds(dest, cid, limit):
+        with open_part(part) as fd:
+            if holds(dest, cid, limit):
                 part.unlink()
                 return
-            size = fetch_dag(self._blocks(timeout), cid, limit, lambda size: _FileSink(fd, size))
+            size = fetch_dag(self._blocks(timeout), cid, limit, lambda size: FileSink(fd, size))
             assert os.fstat(fd).st_size == size
             os.fsync(fd)
             part.replace(dest)
@@ -100,10 +97,10 @@ class ContentStore:
 
     def fetch_bytes(self, cid: Cid, limit: int, *, timeout: float | None = None) -> bytes:
         """Bring a file of at most `limit` bytes into memory; raises what `fetch` raises."""
-        sinks: list[_MemorySink] = []
+        sinks: list[MemorySink] = []
 
         def open_sink(size: int) -> Sink:
-            sinks.append(_MemorySink(size))
+            sinks.append(MemorySink(size))
             return sinks[0]
 
         fetch_dag(self._blocks(timeout), cid, limit, open_sink)
@@ -211,79 +208,3 @@ def open_store(
         window=window,
         block_seconds=block_seconds,
     )
-
-
-class _FileSink:
-    """Write leaves into an open `.part` file; re-hash what an earlier attempt left there."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
-        self._left = os.fstat(fd).st_size
-        # Sparse until written. A part that is longer than the file belongs to something else.
-        os.ftruncate(fd, size)
-
-    def has(self, offset: int, link: Link) -> bool:
-        if offset + link.size > self._left:
-            return False
-        return Cid.of_block(RAW, os.pread(self._fd, link.size, offset)) == link.cid
-
-    def write(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self._fd, view, offset)
-            view, offset = view[done:], offset + done
-
-
-class _MemorySink:
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-
-    def has(self, offset: int, link: Link) -> bool:  # noqa: ARG002 -- the Sink protocol
-        return False
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.data[offset : offset + len(data)] = data
-
-
-def _holds(path: Path, cid: Cid, limit: int) -> bool:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size <= limit and cid_of_file(path) == cid
-    return False
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[int]:
-    """Open a part file, alone: whoever finishes first has renamed it away for the next."""
-    while True:
-        try:
-            fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise CidMismatch(f"{part} is a link, not a partial download. Remove it.") from None
-            raise
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_at(fd, part):
-                yield fd
-                return
-        finally:
-            # Nothing arrived, so there is nothing to resume.
-            if _is_at(fd, part) and os.fstat(fd).st_size == 0:
-                part.unlink()
-            os.close(fd)
-
-
-def _is_at(fd: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

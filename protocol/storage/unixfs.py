@@ -72,6 +72,9 @@ class Profile:
 
 UNIXFS_V1_2025: Final = Profile(chunk_size=1024 * 1024, max_links=1024)
 
+# What peers and daemons exchange at most; ours have a chunk, or 1024 links of some 50 bytes.
+MAX_BLOCK: Final = 2 * 1024 * 1024
+
 _LINK_TAG: Final = 0x12
 _DATA_TAG: Final = 0x0A
 _HASH_TAG: Final = 0x0A
@@ -92,7 +95,8 @@ class Link:
     total: int
 
 
-def _varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
+    """Encode an unsigned LEB128 integer, as protobuf, multiformats and CAR all do."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -103,7 +107,7 @@ def _varint(value: int) -> bytes:
 
 def _encode_link(link: Link) -> bytes:
     # PBLink: 1 Hash, 2 Name (present and empty), 3 Tsize.
-    body = b"\x0a\x24" + bytes(link.cid) + b"\x12\x00\x18" + _varint(link.total)
+    body = b"\x0a\x24" + bytes(link.cid) + b"\x12\x00\x18" + encode_varint(link.total)
     return bytes((_LINK_TAG, len(body))) + body
 
 
@@ -111,9 +115,9 @@ def encode_node(links: Iterable[Link]) -> bytes:
     """Serialise one inner node: dag-pb links first, then the UnixFS file header."""
     links = tuple(links)
     # UnixFS Data: 1 Type = File (2), 3 filesize, 4 blocksizes (not packed).
-    header = _FILE_HEADER + _varint(sum(link.size for link in links))
-    header += b"".join(b"\x20" + _varint(link.size) for link in links)
-    data = bytes((_DATA_TAG,)) + _varint(len(header)) + header
+    header = _FILE_HEADER + encode_varint(sum(link.size for link in links))
+    header += b"".join(b"\x20" + encode_varint(link.size) for link in links)
+    data = bytes((_DATA_TAG,)) + encode_varint(len(header)) + header
     return b"".join(_encode_link(link) for link in links) + data
 
 

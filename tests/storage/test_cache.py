@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocol.storage.cache import Cache
+from protocol.storage.cid import Cid
 from protocol.storage.errors import LimitExceeded, NotFound
 from protocol.storage.store import ContentStore, open_store
 from protocol.storage.unixfs import cid_of_bytes
@@ -70,19 +73,44 @@ def test_verify_removes_what_the_disk_spoilt(store: ContentStore, tmp_path: Path
     assert cache.fetch(store, cid, 500).read_bytes() == data
 
 
-def test_parallel_roles_share_one_download(store: ContentStore, tmp_path: Path) -> None:
+def test_parallel_roles_share_one_download(
+    serve: Callable[[Callable[[Any], None]], str],
+    honest: Callable[[bytes], dict[Cid, bytes]],
+    tmp_path: Path,
+) -> None:
     data = os.urandom(2_500_000)
-    cid = store.publish_bytes(data)
+    blocks = honest(data)
+    asked: list[Cid] = []
+
+    def answer(request: Any) -> None:
+        asked.append(request.cid)
+        time.sleep(0.05)
+        request.send(blocks[request.cid])
+
     paths: list[Path] = []
+    with open_store([serve(answer)]) as store:
 
-    def role() -> None:
-        paths.append(Cache(tmp_path, 10_000_000).fetch(store, cid, len(data)))
+        def role() -> None:
+            cache = Cache(tmp_path, 10_000_000)
+            paths.append(cache.fetch(store, cid_of_bytes(data), len(data)))
 
-    threads = [threading.Thread(target=role) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=role) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(paths) == 5
     assert {path.read_bytes() for path in paths} == {data}
+    assert sorted(asked) == sorted(blocks)
     assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_abandoned_downloads_are_cleared_away(tmp_path: Path) -> None:
+    Cache(tmp_path, 1000)
+    fresh, stale = tmp_path / "partial" / "fresh.part", tmp_path / "partial" / "stale.part"
+    for path in (fresh, stale):
+        path.write_bytes(b"half")
+    old = time.time() - 2 * 24 * 3600
+    os.utime(stale, (old, old))
+    Cache(tmp_path, 1000)
+    assert list((tmp_path / "partial").iterdir()) == [fresh]

@@ -29,7 +29,6 @@ from protocol.storage.errors import (
     StoreUnavailable,
 )
 from protocol.storage.node import NodeProcess, start_node
-from protocol.storage.node.multipart import BadRequest, ChunkedBody, FilePart
 from protocol.storage.node.pins import PinJournal
 from protocol.storage.node.repo import Repo
 from protocol.storage.store import open_store
@@ -411,71 +410,6 @@ def test_pin_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
     assert journal.live() == {one: None}
     assert not journal.remove(two)
     journal.close()
-
-
-def car_of(*blocks: tuple[Cid, bytes]) -> bytes:
-    return b"".join(write_car(blocks[-1][0], blocks))
-
-
-@pytest.mark.parametrize("spoil", ["cut", "flip", "fat", "header", "zero"])
-def test_spoilt_car_is_refused(repo: Repo, spoil: str) -> None:
-    data = b"some content"
-    cid = cid_of_bytes(data)
-    car = car_of((cid, data))
-    spoilt = {
-        "cut": car[:-1],
-        "flip": car[:-1] + b"!",
-        "fat": car[:59] + b"\xff\xff\xff\x7f" + car[60:],
-        "header": b"\x3b" + car[1:],
-        "zero": car + b"\x00",
-    }[spoil]
-    assert repo.import_car(io.BytesIO(car), pin=False) == cid
-    with pytest.raises((CidMismatch, LimitExceeded)):
-        repo.import_car(io.BytesIO(spoilt), pin=False)
-
-
-def drain(stream: FilePart | ChunkedBody) -> bytes:
-    return b"".join(iter(lambda: stream.read(64), b""))
-
-
-@pytest.mark.parametrize("step", [1, 2, 3, 7, 64])
-@pytest.mark.parametrize("size", [0, 1, 5, 300])
-def test_multipart_gives_back_the_content_however_it_is_split(step: int, size: int) -> None:
-    content = (b"\r\n--X\r\n--" * 40)[:size]
-    body, _ = form(content)
-
-    class Dribble(io.BytesIO):
-        def read(self, count: int | None = -1, /) -> bytes:
-            return super().read(min(count or 0, step))
-
-    assert drain(FilePart(Dribble(body), "XX")) == content
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"junk",
-        b"--XX--\r\n",
-        b"--XX\r\nno end of headers",
-        b"--XX\r\n" + b"A: b\r\n" * 20_000,
-        b"--XX\r\nContent-Type: application/x-directory\r\n\r\n\r\n--XX--\r\n",
-        b"--XX\r\n\r\nno boundary",
-        b"--XX\r\n\r\none\r\n--XX\r\n\r\ntwo\r\n--XX--\r\n",
-    ],
-)
-def test_malformed_multipart_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest):
-        drain(FilePart(io.BytesIO(body), "XX"))
-
-
-@pytest.mark.parametrize(
-    "wire",
-    [b"", b"zz\r\n", b"-1\r\n", b"5\r\nab", b"2\r\nabc\r\n", b"f" * 20 + b"\r\n", b"1" * 9000],
-)
-def test_malformed_chunks_are_refused(wire: bytes) -> None:
-    with pytest.raises(BadRequest):
-        drain(ChunkedBody(io.BytesIO(wire)))
 
 
 def test_broken_upload_leaves_the_connection_and_the_node_usable(node: NodeProcess) -> None:

@@ -15,12 +15,11 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from protocol.storage.cid import Cid
 from protocol.storage.errors import CidMismatch, LimitExceeded, NodeLocked, NotFound
-
-MAX_BLOCK: Final = 2 * 1024 * 1024
+from protocol.storage.landing import sync_folder
+from protocol.storage.unixfs import MAX_BLOCK
 
 
 class BlockFolder:
@@ -116,8 +115,8 @@ class BlockFolder:
                     return False
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 temporary.replace(path)
-                _sync(path.parent)
-                _sync(self._blocks)
+                sync_folder(path.parent)
+                sync_folder(self._blocks)
         finally:
             temporary.unlink(missing_ok=True)
         return True
@@ -163,11 +162,3 @@ class BlockFolder:
                 self.count -= 1
                 return True
         return False
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocol.storage.cid import Cid
+from protocol.storage.landing import sync_folder
 
 
 class PinJournal:
@@ -51,11 +52,7 @@ class PinJournal:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
-        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(self._path.parent)
 
     def add(self, cid: Cid, expires_in: float | None = None) -> None:
         """Pin, for `expires_in` seconds or for ever. A shorter pin never replaces a longer one."""

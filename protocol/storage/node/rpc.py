@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 from protocol.storage.cid import DAG_PB, RAW, Cid
 from protocol.storage.errors import MalformedCid, NotFound, StorageError
-from protocol.storage.node.blocks import MAX_BLOCK
 from protocol.storage.node.multipart import (
     BadRequest,
     ChunkedBody,
@@ -29,7 +28,7 @@ from protocol.storage.node.multipart import (
     file_part,
 )
 from protocol.storage.node.server import Handler
-from protocol.storage.unixfs import UNIXFS_V1_2025
+from protocol.storage.unixfs import MAX_BLOCK, UNIXFS_V1_2025
 
 PREFIX: Final = "/api/v0/"
 VERSION: Final = "0.7.0"  # what ipfshttpclient 0.7 takes for a daemon it knows

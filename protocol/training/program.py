@@ -4,7 +4,8 @@ Workers and verifiers run `compute_task`; the coordinator, gatherers and panels 
 `compute_update`; all on public inputs only. INVARIANTS: every number of an output comes out of
 the numeric engine in a fixed order, so equal inputs give equal roots on any machine; a NaN or an
 infinity gives the canonical NONFINITE result, never an exception. The steps are described in
-`program_text.py`, whose root a manifest names.
+`program_text.py`, whose root a manifest names. One computation runs at a time in a process,
+because the witness watches modules that all of them share.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from protocol.exact.dispatch import exact
 from protocol.exact.errors import NonFinite
 from protocol.exact.profile import Profile
-from protocol.exact.roots import result_root
+from protocol.exact.roots import require_finite, result_root
 from protocol.training.arithmetic import Clip, Tensors, adamw, average, row_scalars, scalar
 from protocol.training.bundle import NONFINITE_ROOT, Bundle, write_bundle, write_nonfinite
 from protocol.training.errors import ProgramError
@@ -248,11 +249,9 @@ def _step(manifest: Manifest, state: Tensors, gradients: Tensors, step: int) -> 
 def _finish(run: Callable[[], dict[str, Tensor]], witness: Witness) -> Result:
     try:
         tensors = run()
+        require_finite(tensors)
     except NonFinite:
         return Result({}, NONFINITE_ROOT, witness.root())
-    for tensor in tensors.values():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            return Result({}, NONFINITE_ROOT, witness.root())
     return Result(tensors, result_root(tensors), witness.root())
 
 

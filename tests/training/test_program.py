@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from protocol.exact import result_root
-from protocol.training.bundle import NONFINITE_ROOT, schema_of
+from protocol.training.bundle import NONFINITE_ROOT, read_bundle, schema_of
 from protocol.training.errors import ModelError, ProgramError
 from protocol.training.manifest_parts import Aggregation
 from protocol.training.model import check_tensors, parameters_of, result_schema, schema, skeleton
-from protocol.training.program import compute_task, compute_update
+from protocol.training.program import compute_task, compute_update, evaluate, write_result
 from protocol.training.replay import replay, replay_rounds
 
 NORM = "grad.transformer.ln_f.weight"
@@ -98,6 +98,29 @@ def test_task_depends_on_its_place_and_its_state(job: Any, task_result: Any) -> 
     ):
         assert other.root != task_result.root
         assert other.witness != task_result.witness
+
+
+class OtherTargets:
+    """The job's data with another last token, which is a target and never an input."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def batch(self, round_: int, task: int, micro_batch: int) -> Tensor:
+        tokens: Tensor = self._dataset.batch(round_, task, micro_batch).clone()
+        tokens[:, -1] = (tokens[:, -1] + 1) % 256
+        return tokens
+
+    def evaluation_batches(self) -> list[Tensor]:
+        batches: list[Tensor] = self._dataset.evaluation_batches()
+        return batches
+
+
+def test_witness_names_the_raw_gradients(job: Any, task_result: Any) -> None:
+    # The same inputs give the same activations and logits; only gradients and loss differ.
+    other = compute_task(job.manifest, job.state, OtherTargets(job.dataset), 0, 0)
+    assert other.root != task_result.root
+    assert other.witness != task_result.witness
 
 
 def test_progress_counts_micro_batches(job: Any) -> None:
@@ -281,3 +304,22 @@ def test_thread_count_does_not_change_a_bit(job: Any) -> None:
         assert all(line.endswith(f" {threads}") for line in lines)
         printed[threads] = [line.rpartition(" ")[0] for line in lines]
     assert printed[1] == printed[2]
+
+
+def test_result_is_written_as_its_bundle(job: Any, task_result: Any, tmp_path: Path) -> None:
+    bundle = write_result(task_result, tmp_path / "finite")
+    assert bundle.root == task_result.root
+    paths = dict(zip(bundle.shard_cids, bundle.shard_paths, strict=True))
+    index = bundle.index_path.read_bytes()
+    back = read_bundle(index, paths.__getitem__, result_schema(job.manifest), bundle.root)
+    assert result_root(back) == task_result.root
+    broken = dataclasses.replace(task_result, root=NONFINITE_ROOT, tensors={})
+    assert write_result(broken, tmp_path / "nonfinite").root == NONFINITE_ROOT
+
+
+def test_validation_loss_is_that_of_the_new_parameters(job: Any, task_result: Any) -> None:
+    update = compute_update(job.manifest, job.state, {0: task_result.tensors}, job.dataset)
+    parameters = parameters_of(job.manifest, update.tensors)
+    again = evaluate(job.manifest, parameters, job.dataset)
+    assert torch.equal(update.tensors["validation_loss"], again)
+    assert not torch.equal(job.state["validation_loss"], again)

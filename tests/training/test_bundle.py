@@ -171,6 +171,51 @@ def test_shard_of_another_length_is_refused(written: Any, change: Callable[[byte
         read(tensors, bundle.index_path.read_bytes(), paths.__getitem__, bundle.root)
 
 
+def replaced_shard(written: Any, content: bytes) -> tuple[bytes, dict[Cid, Path]]:
+    """Publish other bytes as the last shard, under their own true CID."""
+    _, bundle, paths = written
+    path = bundle.shard_paths[-1]
+    path.write_bytes(content)
+    tree = json.loads(bundle.index_path.read_bytes())
+    tree["shards"][-1]["cid"] = str(cid_of_file(path))
+    return encode_json(tree), paths | {cid_of_file(path): path}
+
+
+def test_other_values_under_the_true_roots_are_refused(written: Any) -> None:
+    tensors, bundle, _ = written
+    content = bundle.shard_paths[-1].read_bytes()
+    index, paths = replaced_shard(written, content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleError, match="another root than its index says"):
+        read(tensors, index, paths.__getitem__, bundle.root)
+
+
+def test_another_header_under_a_true_cid_is_refused(written: Any) -> None:
+    tensors, bundle, _ = written
+    content = bundle.shard_paths[-1].read_bytes()
+    # Padding moved from the end of the header into it: the same JSON, the same length.
+    assert content.count(b"} ") == 1
+    index, paths = replaced_shard(written, content.replace(b"} ", b" }"))
+    with pytest.raises(BundleError, match="header"):
+        read(tensors, index, paths.__getitem__, bundle.root)
+
+
+def test_more_bytes_under_a_true_cid_are_refused(written: Any) -> None:
+    tensors, bundle, _ = written
+    index, paths = replaced_shard(written, bundle.shard_paths[-1].read_bytes() + b"\0")
+    with pytest.raises(BundleError, match="bytes instead of"):
+        read(tensors, index, paths.__getitem__, bundle.root)
+
+
+def test_mislabelled_shard_is_refused(written: Any) -> None:
+    tensors, bundle, paths = written
+    tree = json.loads(bundle.index_path.read_bytes())
+    wrong = cid_of_bytes(b"other")
+    tree["shards"][-1]["cid"] = str(wrong)
+    served = paths | {wrong: bundle.shard_paths[-1]}
+    with pytest.raises(BundleError, match="its CID is not"):
+        read(tensors, encode_json(tree), served.__getitem__, bundle.root)
+
+
 def test_another_root_is_refused(written: Any) -> None:
     tensors, bundle, paths = written
     with pytest.raises(BundleError, match="another root"):

@@ -5,7 +5,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.training.canonical import (
@@ -26,6 +26,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(finite)
 def test_float_round_trips_bit_for_bit(value: float) -> None:
     back = decode_float(encode_float(value))
@@ -69,6 +70,7 @@ def test_float_in_another_spelling_is_refused(text: str) -> None:
         decode_float(text)
 
 
+@settings(deadline=None)
 @given(values)
 def test_document_reads_back_what_was_encoded(value: object) -> None:
     data = encode_json({"value": value})

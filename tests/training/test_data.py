@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.training.corpus import CorpusSettings, collect_texts, prepare_corpus, split_texts
@@ -15,6 +15,7 @@ from protocol.training.errors import DataError, NoText
 from protocol.training.tokens import byte_encoder, load_bpe, train_bpe
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.integers(0, 9))
 def test_no_sequence_comes_twice_in_an_epoch(
     tasks: int, micro_batches: int, sequences: int, seed: int

@@ -25,7 +25,8 @@ class Limits:
 def decide(sight: Sight, limits: Limits) -> list[Action]:
     """Everything worth doing now, most urgent first."""
     actions: list[Action] = []
-    if not sight.verifier_slots:
+    # One enrolment: a slot that its owner retired is not taken again.
+    if sight.provider not in sight.market.verifiers.members:
         actions.append(Send("enrol", "enrol", (sight.provider, limits.slots)))
     for js in sight.jobs.values():
         actions += open_due(sight, js)
@@ -36,8 +37,8 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
 
 def _duties(sight: Sight, js: JobSight) -> Iterator[Action]:
     record = js.open_round
-    if record is None:
-        return
+    if record is None or len(js.roster) != js.round.verifiers:
+        return  # not everything this round rests on has been read yet
     match js.round.phase:
         case Phase.CHECK:
             yield from _check(sight, js, record)

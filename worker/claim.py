@@ -33,11 +33,11 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
 
 def _join(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Action]:
     terms = js.past.terms
-    if js.round.phase in FROZEN or js.job.stopped or terms.reward < limits.smallest_reward:
+    closed = js.round.phase in FROZEN or js.round.phase == Phase.ENDED or js.job.stopped
+    if closed or terms.reward < limits.smallest_reward:
         return
     # One joining per job: a slot that was slashed stays out until a person has looked.
-    joined = any(owner == sight.provider for _, owner in js.past.roster)
-    if not joined:
+    if sight.provider not in js.past.members:
         args = (js.past.job, sight.provider, limits.slots)
         yield Send(f"{js.past.job}/join", "join", args)
 

@@ -37,18 +37,20 @@ class Indexer:
         target = self.chain.head() - (self.confirmations - 1)
         self._roll_back()
         while self.block < target - NEAR:
-            self._read_range(self.block + 1, min(self.block + SPAN, target - NEAR))
+            if not self._read_range(self.block + 1, min(self.block + SPAN, target - NEAR)):
+                return self.history
         while self.block < target:
             if not self._read_block(self.block + 1):
                 self._roll_back()
                 break
         return self.history
 
-    def _read_range(self, first: int, last: int) -> None:
+    def _read_range(self, first: int, last: int) -> bool:
         header = self.chain.header(last)
         if header is None:
-            return
+            return False  # another endpoint behind the same address lags: the next sync goes on
         self._keep(last, header[0], self.chain.logs(first, last))
+        return True
 
     def _read_block(self, number: int) -> bool:
         header = self.chain.header(number)
@@ -84,18 +86,18 @@ class Indexer:
 
     def _roll_back(self) -> None:
         """Forget stored blocks that the chain no longer has."""
+        newest = select(BlockRow).order_by(BlockRow.number.desc()).limit(1)
+        floor, forgotten = -1, False
         with Session(self.engine) as session, session.begin():
-            forgotten = False
-            for row in session.scalars(select(BlockRow).order_by(BlockRow.number.desc())):
+            while (row := session.scalar(newest)) is not None:
                 header = self.chain.header(row.number)
                 if header is not None and header[0] == row.hash:
+                    floor = row.number
                     break
                 forgotten = True
-                session.execute(delete(LogRow).where(LogRow.block_hash == row.hash))
                 session.delete(row)
-            kept = session.scalar(select(func.max(BlockRow.number)))
+                session.flush()
             if forgotten:
-                floor = -1 if kept is None else kept
                 session.execute(delete(LogRow).where(LogRow.block_number > floor))
         if forgotten:
             self._refold()

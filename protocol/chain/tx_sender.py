@@ -7,6 +7,7 @@ values.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 from web3 import Web3
 from web3.contract import Contract
-from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.contract.contract import ContractFunction
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 
 from protocol.chain.client import Chain
 from protocol.chain.database import TransactionRow
@@ -75,7 +77,8 @@ class TxSender:
     def settle(self) -> list[str]:
         """Look for receipts of what is under way; returns the keys that were mined since last time.
 
-        What has no receipt is broadcast again, with higher fees once it has been stuck for a while.
+        What has been without one for a while goes out again with higher fees. What can never get
+        one, because its nonce went to something else, counts as reverted.
         """
         done: list[str] = []
         head = self.chain.head()
@@ -87,7 +90,11 @@ class TxSender:
                 if receipt["status"] != 1:
                     log.warning("transaction reverted", key=row.key, hash=row.hashes[-1])
             elif head - row.sent_block >= STUCK_BLOCKS:
-                self._bump(row, head)
+                if row.nonce < self._nonce_on_chain():
+                    log.warning("transaction lost its nonce", key=row.key, nonce=row.nonce)
+                    self._mark(row.key, "reverted")
+                else:
+                    self._bump(row, head)
         return done
 
     def state(self, key: str) -> str | None:
@@ -121,7 +128,7 @@ class TxSender:
     def _store_and_send(self, key: str, call: Call, attempt: int) -> None:
         chain = self.chain
         bound = call.contract.get_function_by_name(call.function)(*call.args)
-        head = chain.web3.eth.get_block("latest")
+        head = chain.retrying(lambda: chain.web3.eth.get_block("latest"))
         tip = 10**9
         fields: dict[str, Any] = {
             "chainId": chain.deployment.chain_id,
@@ -129,12 +136,12 @@ class TxSender:
             "to": call.contract.address,
             "value": 0,
             "data": bound._encode_transaction_data(),
-            "gas": bound.estimate_gas({"from": self.address}, block_identifier="pending")
-            + GAS_MARGIN,
+            "gas": self._estimate(call, bound) + GAS_MARGIN,
             "maxPriorityFeePerGas": tip,
             "maxFeePerGas": 2 * head["baseFeePerGas"] + tip,
         }
-        balance = chain.web3.eth.get_balance(Web3.to_checksum_address(self.address))
+        holder = Web3.to_checksum_address(self.address)
+        balance = chain.retrying(lambda: int(chain.web3.eth.get_balance(holder)))
         needed = fields["gas"] * fields["maxFeePerGas"]
         if balance < needed:
             raise InsufficientFunds(self.address, "wei for gas", balance, needed)
@@ -155,26 +162,39 @@ class TxSender:
             )
         self._broadcast(bytes(signed.raw_transaction))
 
+    def _estimate(self, call: Call, bound: ContractFunction) -> int:
+        try:
+            return self.chain.retrying(
+                lambda: int(bound.estimate_gas({"from": self.address}, "pending"))
+            )
+        except ContractLogicError as error:
+            # The block turned since the call was tried.
+            raise self.chain.rejection(call.function, error) from None
+
+    def _nonce_on_chain(self) -> int:
+        eth, holder = self.chain.web3.eth, Web3.to_checksum_address(self.address)
+        return self.chain.retrying(lambda: int(eth.get_transaction_count(holder, "latest")))
+
     def _next_nonce(self) -> int:
-        on_chain = self.chain.web3.eth.get_transaction_count(
-            Web3.to_checksum_address(self.address), "latest"
-        )
         with Session(self.engine) as session:
             used = session.scalar(
                 select(func.max(TransactionRow.nonce)).where(
                     TransactionRow.sender == self.address, TransactionRow.state == "sent"
                 )
             )
-        return max(int(on_chain), -1 if used is None else used + 1)
+        return max(self._nonce_on_chain(), 0 if used is None else used + 1)
 
     def _broadcast(self, raw: bytes) -> None:
-        try:
-            self.chain.web3.eth.send_raw_transaction(raw)
-        except Web3RPCError as error:
-            # The row is stored: what the node has already, or has mined, is what we want.
-            known = ("already known", "already imported", "nonce too low")
-            if not any(text in str(error) for text in known):
-                raise
+        def send() -> None:
+            try:
+                self.chain.web3.eth.send_raw_transaction(raw)
+            except Web3RPCError as error:
+                # The row is stored: what the node has already, or has mined, is what we want.
+                known = ("already known", "already imported", "nonce too low")
+                if not any(text in str(error) for text in known):
+                    raise
+
+        self.chain.retrying(send)  # the same bytes twice are one transaction
 
     def _under_way(self) -> list[TransactionRow]:
         query = select(TransactionRow).where(
@@ -186,11 +206,16 @@ class TxSender:
     def _receipt(self, row: TransactionRow) -> Any:
         """Receipt of whichever version was mined; a bumped one shares its nonce with the first."""
         for sent in reversed(row.hashes):
-            try:
-                return self.chain.web3.eth.get_transaction_receipt(HexStr(sent))
-            except TransactionNotFound:
-                continue
+            receipt = self.chain.retrying(partial(self._receipt_of, HexStr(sent)))
+            if receipt is not None:
+                return receipt
         return None
+
+    def _receipt_of(self, sent: HexStr) -> Any:
+        try:
+            return self.chain.web3.eth.get_transaction_receipt(sent)
+        except TransactionNotFound:
+            return None
 
     def _bump(self, row: TransactionRow, head: int) -> None:
         fields = dict(row.fields)

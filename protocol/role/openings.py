@@ -4,6 +4,7 @@ One small JSON file per seal, written and fsynced before the seal leaves the mac
 process that holds a copy can open on this role's behalf.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -91,18 +92,21 @@ class OpeningStore:
             return
         name = "-".join(str(int(part)) for part in opening.key)
         path = self.folder / f"{name}.json"
-        part = path.with_suffix(".part")
-        with part.open("w") as file:
+        part = self.folder / f"{name}.{secrets.token_hex(4)}.part"
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(_fields(opening), file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        # A link, unlike a rename, fails where another process of this role was first.
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)
+        part.unlink()
         handle = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-        self._known[opening.key] = opening
+        self._known[opening.key] = _read(path)
 
 
 def _fields(opening: Opening) -> dict[str, int | str]:

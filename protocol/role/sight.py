@@ -21,6 +21,7 @@ class JobSight:
     round: RoundView
     stored_phase: Phase
     roster: Roster  # verifiers of the round's epoch
+    advance_due: bool = False  # storage lags: a phase, a window or a beacon has to be moved on
 
     @property
     def open_round(self) -> RoundHistory | None:
@@ -72,13 +73,14 @@ class Observer:
             if past.ending != Ending.NONE:
                 continue
             job, round_ = where_it_stands(self.chain, number)
-            _, now_stored = stored(self.chain, number)
+            _, kept = stored(self.chain, number)
             jobs[number] = JobSight(
                 past=past,
                 job=job,
                 round=round_,
-                stored_phase=now_stored.phase,
+                stored_phase=kept.phase,
                 roster=market.verifiers.at(round_.epoch),
+                advance_due=_clock(round_) != _clock(kept),
             )
         return Sight(
             now=self.indexer.block + 1,
@@ -89,3 +91,7 @@ class Observer:
             jobs=jobs,
             openings=self.openings.all(),
         )
+
+
+def _clock(round_: RoundView) -> tuple[Phase, int, int]:
+    return round_.phase, round_.deadline, round_.beacon_block

@@ -43,7 +43,10 @@ def _hold(
 def check_seats(
     terms: Terms, draw: bytes, drawn: int, round_: RoundHistory, roster: Roster
 ) -> dict[int, Seat]:
-    """Holder of the check of each drawn task; a task without an eligible verifier is absent."""
+    """Holder of the check of each drawn task; a task without an eligible verifier is absent.
+
+    So is one whose seal the history does not hold yet: its worker must not check it.
+    """
     seed = draws.draw_seed(draw, Stage.CHECK, 0)
     total = terms.checks + terms.gatherers
     found = {}
@@ -51,9 +54,10 @@ def check_seats(
         if not drawn >> task & 1:
             continue
         number = draws.check_seat_of_task(draw, task, terms.tasks, terms.checks)
-        work = round_.seal(Stage.WORK, task)
         assert number is not None
-        assert work is not None
+        work = round_.seal(Stage.WORK, task)
+        if work is None:
+            continue
         seat = _hold(seed, task, number, total, roster, {work.provider})
         if seat is not None:
             found[task] = seat

@@ -1,0 +1,162 @@
+"""What a worker does in each phase, and what it never does."""
+
+import pytest
+
+from protocol.role.actions import Answer, Send
+from protocol.rules.records import Ending, Phase, Stage
+from protocol.rules.seats import task_owners
+from tests.support.rounds import JOB, address, digest
+from tests.support.sights import WORKERS, Scene
+from worker.claim import FROZEN, Limits, decide
+
+ME = WORKERS[0][1]
+LIMITS = Limits()
+IDLE = [p for p in Phase if p not in (Phase.NONE, Phase.COMMIT, Phase.REVEAL)]
+
+
+def my_tasks(scene: Scene) -> list[int]:
+    owners = task_owners(digest("seed"), scene.terms.tasks, scene.record.workers)
+    return [task for task, (_, provider) in enumerate(owners) if provider == ME]
+
+
+def stranger(**changes: object) -> Scene:
+    """Somebody who has never joined this job."""
+    return Scene(provider=address(77), **changes)  # type: ignore[arg-type]  # any field
+
+
+# --- commit ---
+
+
+def test_commit_computes_every_own_task_and_no_other() -> None:
+    scene = Scene()
+    assert my_tasks(scene), "the seed gives this slot something to do"
+    assert len(my_tasks(scene)) < scene.terms.tasks
+    expected = [Answer(JOB, 0, Stage.WORK, task, 0) for task in my_tasks(scene)]
+    assert decide(scene.look(), LIMITS) == expected
+
+
+def test_commit_seals_what_is_safe_on_disk() -> None:
+    scene = Scene()
+    first, *rest = my_tasks(scene)
+    opening = scene.keep(Stage.WORK, first)
+    sends = [action for action in decide(scene.look(), LIMITS) if isinstance(action, Send)]
+    slot = WORKERS[0][0]
+    assert [(send.function, send.args) for send in sends] == [
+        ("sealTask", (JOB, 0, first, slot, opening.hash))
+    ]
+    assert Answer(JOB, 0, Stage.WORK, rest[0], 0) in decide(scene.look(), LIMITS)
+
+
+def test_commit_does_nothing_twice() -> None:
+    scene = Scene()
+    for task in my_tasks(scene):
+        scene.keep(Stage.WORK, task)
+        scene.seal(Stage.WORK, task)
+    assert decide(scene.look(), LIMITS) == []
+
+
+def test_nothing_is_computed_before_the_opening_was_read() -> None:
+    scene = Scene(round_fields={"number": 1})
+    assert decide(scene.look(), LIMITS) == []
+
+
+@pytest.mark.parametrize("phase", IDLE)
+def test_other_phases_give_a_worker_nothing_to_do(phase: Phase) -> None:
+    scene = Scene(phase=phase)
+    for task in my_tasks(scene):
+        scene.keep(Stage.WORK, task)
+        scene.seal(Stage.WORK, task)
+    assert decide(scene.look(), LIMITS) == []
+
+
+# --- reveal ---
+
+
+def test_reveal_opens_own_seals() -> None:
+    scene = Scene(phase=Phase.REVEAL)
+    task = my_tasks(scene)[0]
+    opening = scene.keep(Stage.WORK, task)
+    scene.seal(Stage.WORK, task)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert send.function == "open"
+    o = opening.outcome
+    assert send.args == (JOB, 0, 0, task, 0, (o.root, o.cid, o.h), opening.salt)
+
+
+def test_reveal_opens_nothing_twice() -> None:
+    scene = Scene(phase=Phase.REVEAL)
+    task = my_tasks(scene)[0]
+    scene.keep(Stage.WORK, task)
+    scene.seal(Stage.WORK, task, opened=True)
+    assert decide(scene.look(), LIMITS) == []
+
+
+def test_released_task_is_not_opened() -> None:
+    scene = Scene(phase=Phase.REVEAL)
+    task, other = my_tasks(scene)[:2]
+    for sealed in (task, other):
+        scene.keep(Stage.WORK, sealed)
+        scene.seal(Stage.WORK, sealed)
+    scene.round_fields = {"drawn": 1 << task, "answered": 0}
+    opened = [action.args[3] for action in decide(scene.look(), LIMITS)]  # type: ignore[union-attr]  # only sends
+    assert opened == [other]
+    scene.round_fields = {"drawn": 1 << task, "answered": 1 << task}
+    assert len(decide(scene.look(), LIMITS)) == 2
+
+
+def test_seal_of_somebody_else_is_left_alone() -> None:
+    scene = Scene(phase=Phase.REVEAL)
+    scene.keep(Stage.WORK, 0)
+    scene.seal(Stage.WORK, 0, provider=address(77))
+    assert decide(scene.look(), LIMITS) == []
+
+
+def test_opening_that_was_not_sealed_is_not_sent() -> None:
+    """The seal on chain was made with another salt, by another machine of the same owner."""
+    scene = Scene(phase=Phase.REVEAL)
+    scene.keep(Stage.WORK, 0)
+    scene.seal(Stage.WORK, 0).hash = digest("another")
+    assert decide(scene.look(), LIMITS) == []
+
+
+# --- joining and leaving ---
+
+
+@pytest.mark.parametrize("phase", [p for p in Phase if p not in (*FROZEN, Phase.NONE, Phase.ENDED)])
+def test_stranger_joins_where_the_roster_may_change(phase: Phase) -> None:
+    [send] = decide(stranger(phase=phase).look(), Limits(slots=3))
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("join", (JOB, address(77), 3))
+
+
+@pytest.mark.parametrize("phase", [*FROZEN, Phase.ENDED])
+def test_nobody_joins_a_frozen_roster(phase: Phase) -> None:
+    assert decide(stranger(phase=phase).look(), LIMITS) == []
+
+
+def test_nobody_joins_a_stopped_job() -> None:
+    assert decide(stranger(phase=Phase.WAITING, stopped=True).look(), LIMITS) == []
+
+
+def test_owner_limits_are_kept() -> None:
+    scene = stranger(phase=Phase.WAITING)
+    assert decide(scene.look(), Limits(smallest_reward=102)) == []
+    assert decide(scene.look(), Limits(smallest_reward=101))
+
+
+def test_slashed_worker_does_not_join_again() -> None:
+    scene = Scene(phase=Phase.WAITING)
+    scene.past.drop_slot(WORKERS[0][0])
+    assert ME not in [provider for _, provider in scene.past.roster]
+    assert decide(scene.look(), LIMITS) == []
+
+
+def test_bonds_of_a_finished_job_are_taken_home() -> None:
+    scene = Scene(phase=Phase.ENDED)
+    scene.past.ending = Ending.COMPLETED
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("leave", (JOB, WORKERS[0][0]))
+    scene.past.drop_slot(WORKERS[0][0])
+    assert decide(scene.look(), LIMITS) == []

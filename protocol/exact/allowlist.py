@@ -34,7 +34,8 @@ _STOCK: Final = """
     select_scatter.default slice_scatter.default zeros.default zeros_like.default ones.default
     ones_like.default full.default full_like.default scalar_tensor.default new_zeros.default
     new_ones.default new_full.default isnan.default isinf.default isfinite.default
-    logical_not.default logical_and.default logical_or.default logical_xor.default any.default
+    logical_not.default logical_not_.default logical_and.default logical_and_.default
+    logical_or.default logical_or_.default logical_xor.default any.default
     any.dim any.dims all.default all.dim equal.default is_nonzero.default
     _local_scalar_dense.default sym_size.int sym_stride.int sym_numel.default
     sym_storage_offset.default is_same_size.default _has_compatible_shallow_copy_type.default
@@ -82,6 +83,7 @@ _COMPUTED: Final[dict[str, Handler]] = {
     "neg.default": lambda _, x: torch.neg(x),
     "abs.default": lambda _, x: torch.abs(x),
     "sign.default": lambda _, x: torch.sign(x),
+    "sgn.default": lambda _, x: torch.sign(x),
     "floor.default": h.unary(torch.floor),
     "ceil.default": h.unary(torch.ceil),
     "trunc.default": h.unary(torch.trunc),
@@ -144,7 +146,6 @@ _COMPUTED: Final[dict[str, Handler]] = {
     "native_layer_norm_backward.default": h.layer_norm_backward,
     "nll_loss_forward.default": h.nll_loss,
     "nll_loss_backward.default": h.nll_loss_backward,
-    "mse_loss.default": h.mse_loss,
     "where.self": indexing.where,
     "_to_copy.default": indexing.to_copy,
     "copy_.default": indexing.copy_,

@@ -167,16 +167,6 @@ def nll_loss_backward(
     return out.scatter_(1, torch.where(valid, target, 0).unsqueeze(1), values.unsqueeze(1))
 
 
-def mse_loss(x: Tensor, y: Tensor, reduction: str) -> Tensor:
-    """d*d, d = x - y; its sum; or the sum divided by the number of elements."""
-    d = x - y
-    square = d * d
-    if reduction == "none":
-        return square
-    total = sum_(square)
-    return total / binary32(float(square.numel()), x) if reduction == "mean" else total
-
-
 def norm2(x: Tensor, dim: list[int] | int | None = None, keepdim: bool = False) -> Tensor:
     """Euclidean norm sqrt(sum(x * x))."""
     return sqrt(sum_(x * x, dim, keepdim))

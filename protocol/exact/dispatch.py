@@ -84,7 +84,11 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
         _check_dtypes(func, args)
         _check_dtypes(func, kwargs.values())
         try:
-            result = handler(self.engine, *args, **kwargs)
+            if torch._C._len_torch_dispatch_stack():  # an outer engine must not see the workings
+                with _disable_current_modes():
+                    result = handler(self.engine, *args, **kwargs)
+            else:
+                result = handler(self.engine, *args, **kwargs)
         except Refused as refused:
             raise _unsupported(func, args, kwargs, str(refused)) from None
         if isinstance(result, Tensor) and result.dtype not in DTYPES:
@@ -107,10 +111,12 @@ def _check_dtypes(func: OpOverload, values: Any) -> None:
 
 
 def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
-    where = _where()
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise AutocastActive(where)
-    raise UnsupportedDtype(str(dtype), str(func), where)
+    # Below autograd, autocast reports itself off: only its nesting depth tells who asked.
+    inside_autocast = torch.autocast_increment_nesting() > 1
+    torch.autocast_decrement_nesting()
+    if inside_autocast:
+        raise AutocastActive(_where())
+    raise UnsupportedDtype(str(dtype), str(func), _where())
 
 
 def _unsupported(
@@ -121,7 +127,7 @@ def _unsupported(
 
 
 def _name(func: OpOverload) -> str:
-    return func._schema.name.removeprefix("aten::")
+    return str(func._schema.name).rpartition("::")[2]
 
 
 def _describe(value: object) -> str:

@@ -50,22 +50,28 @@ def is_float(*operands: object) -> bool:
 # Arithmetic -------------------------------------------------------------------------------------
 
 
-def add(_: Engine, x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
+def add(_: Engine, x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
         return torch.add(x, y, alpha=alpha)
-    return elementwise.add(x, y if alpha == 1 else elementwise.mul(y, alpha))
+    return elementwise.add(x, _scaled(y, alpha, x))
 
 
-def sub(_: Engine, x: Operand, y: Operand, *, alpha: float = 1) -> Tensor:
+def sub(_: Engine, x: Tensor, y: Operand, *, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
         return torch.sub(x, y, alpha=alpha)
-    return elementwise.sub(x, y if alpha == 1 else elementwise.mul(y, alpha))
+    return elementwise.sub(x, _scaled(y, alpha, x))
 
 
 def rsub(_: Engine, x: Tensor, y: Operand, alpha: float = 1) -> Tensor:
     if not is_float(x, y, alpha):
         return torch.rsub(x, y, alpha=alpha)
-    return elementwise.sub(y, x if alpha == 1 else elementwise.mul(x, alpha))
+    return elementwise.sub(y, _scaled(x, alpha, x))
+
+
+def _scaled(y: Operand, alpha: float, like: Tensor) -> Tensor:
+    """alpha * y in a rounding of its own, where a stock kernel would fuse it into the addition."""
+    y = elementwise.binary32(y, like)
+    return y if alpha == 1 else elementwise.mul(y, alpha)
 
 
 def mul(_: Engine, x: Operand, y: Operand) -> Tensor:
@@ -395,10 +401,6 @@ def nll_loss_backward(
     return compositions.nll_loss_backward(
         grad, logp, target, _REDUCTIONS[reduction], ignore_index, total_weight
     )
-
-
-def mse_loss(_: Engine, x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
-    return compositions.mse_loss(x, y, _REDUCTIONS[reduction])
 
 
 def _require_plain_loss(logp: Tensor, weight: Tensor | None) -> None:

@@ -124,8 +124,21 @@ def _quantise(run: Sequence[int], bits: int) -> tuple[list[int], int]:
     if m >= INFINITY:
         raise NonFiniteError
     exponent = max(1, (m + (0x10100 if bits == 16 else 0)) >> 23)
-    scale = Fraction(2) ** (bits - 2 - (exponent - 127))
-    return [round_half_even(value(x) * scale) for x in run], exponent
+    return [_scaled(x, bits - 2 - (exponent - 127)) for x in run], exponent
+
+
+def _scaled(bits: int, shift: int) -> int:
+    """round_half_even(value(bits) * 2^shift), in integers because GEMMs ask for it often."""
+    exponent, significand = bits >> 23 & 0xFF, bits & 0x7FFFFF
+    significand |= 0x800000 if exponent else 0
+    right = 150 - max(exponent, 1) - shift
+    if right <= 0:
+        whole = significand << -right
+    else:
+        whole, rest = significand >> right, significand & (1 << right) - 1
+        half = 1 << right - 1
+        whole += rest > half or (rest == half and whole & 1)
+    return -whole if bits >> 31 else whole
 
 
 def sum_(run: Sequence[int]) -> int:
@@ -138,7 +151,8 @@ def sum_(run: Sequence[int]) -> int:
     if m >= INFINITY:
         raise NonFiniteError
     grid = Fraction(2) ** (max(1, m >> 23) - 167)
-    result = rne32(grid * sum(round_half_even(value(x) / grid) for x in run))
+    total = sum(_scaled(x, 167 - max(1, m >> 23)) for x in run)
+    result = rne32(grid * total)
     return 0 if result == 0x80000000 else result
 
 

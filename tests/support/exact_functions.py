@@ -1,0 +1,49 @@
+"""The real functions rounded once to binary32, by mpmath with hundreds of bits."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import mpmath
+
+from tests.support import exact_reference as reference
+
+NAMES = ("exp", "log", "tanh", "erf", "sin", "cos", "log1p", "expm1")
+
+MINUS_INFINITY, MINUS_ONE = 0xFF800000, 0xBF800000
+_AT_INFINITY = {
+    "exp": (reference.INFINITY, 0),
+    "log": (reference.INFINITY, reference.NAN),
+    "tanh": (reference.ONE, MINUS_ONE),
+    "erf": (reference.ONE, MINUS_ONE),
+    "sin": (reference.NAN, reference.NAN),
+    "cos": (reference.NAN, reference.NAN),
+    "log1p": (reference.INFINITY, reference.NAN),
+    "expm1": (reference.INFINITY, MINUS_ONE),
+}
+_SINGULARITY = {"log": 0, "log1p": -1}
+
+
+def correctly_rounded(name: str, bits: int) -> int:
+    """The pattern of RNE32(name(x)), special values included, NaN as 0x7fc00000."""
+    if not reference.is_finite(bits):
+        nan = bits & 0x7FFFFF
+        return reference.NAN if nan else _AT_INFINITY[name][bits >> 31]
+    x = reference.value(bits)
+    if x == 0 and name not in ("exp", "log", "cos"):
+        return bits  # odd around zero, the sign of zero kept
+    if name in _SINGULARITY and x <= _SINGULARITY[name]:
+        return MINUS_INFINITY if x == _SINGULARITY[name] else reference.NAN
+    if name in ("exp", "expm1") and abs(x) > 200:
+        return _AT_INFINITY[name][bits >> 31]
+    # Arguments reach 2^128 and results 2^-149: sine and cosine need both ranges in one number.
+    with mpmath.workprec(700 if name in ("sin", "cos") else 400):
+        return reference.rne32(
+            _fraction(getattr(mpmath, name)(mpmath.mpf(x.numerator) / x.denominator))
+        )
+
+
+def _fraction(v: mpmath.mpf) -> Fraction:
+    sign, significand, exponent, _ = v._mpf_
+    magnitude = Fraction(int(significand)) * Fraction(2) ** int(exponent)
+    return -magnitude if sign else magnitude

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import json
@@ -99,6 +100,41 @@ def test_published_content_survives_kill_9(folder: Path) -> None:
         stat = call(again, "repo/stat")[0]
         stored = [path.stat().st_size for path in folder.glob("blocks/*/*")]
         assert (stat["NumObjects"], stat["RepoSize"]) == (len(stored), sum(stored))
+
+
+def test_block_gets_its_name_only_once_its_bytes_are_synced(
+    repo: Repo, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut would show: the named file is the one synced, its folder after it."""
+    synced: list[tuple[int, bool]] = []
+    sync = os.fsync
+
+    def watch(fd: int) -> None:
+        synced.append((os.fstat(fd).st_ino, any(folder.glob("blocks/*/*"))))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    repo.put(cid_of_bytes(b"durable"), b"durable")
+    path = next(folder.glob("blocks/*/*"))
+    assert synced == [
+        (path.stat().st_ino, False),
+        (path.parent.stat().st_ino, True),
+        (path.parent.parent.stat().st_ino, True),
+    ]
+
+
+def test_failed_write_leaves_no_block_and_gives_its_quota_back(
+    repo: Repo, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            repo.put(cid_of_bytes(b"durable"), b"durable")
+    assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size == 7] == []
+    assert (repo.blocks.used, repo.blocks.count) == (0, 0)
 
 
 def test_second_process_on_one_folder_is_refused(node: NodeProcess, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.storage.car import write_car
+from protocol.storage.car import read_car_blocks, read_car_root, write_car
 from protocol.storage.cid import Cid
 from protocol.storage.errors import CidMismatch, LimitExceeded
 from protocol.storage.node.multipart import BadRequest, ChunkedBody, FilePart
@@ -51,6 +51,14 @@ def test_spoilt_car_is_refused(repo: Repo, spoil: str) -> None:
 
 def drain(stream: FilePart | ChunkedBody) -> bytes:
     return b"".join(iter(lambda: stream.read(64), b""))
+
+
+def test_reader_hashes_every_block_itself() -> None:
+    cid = cid_of_bytes(b"right")
+    stream = io.BytesIO(car_of((cid, b"wrong")))
+    assert read_car_root(stream) == cid
+    with pytest.raises(CidMismatch, match=str(cid)):
+        list(read_car_blocks(stream))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 64])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_keyfile.exceptions import EthKeyfileException
+from eth_utils.address import is_hex_address, to_checksum_address
 
 from protocol.chain.errors import WalletError, WrongPassword
 from protocol.rules.records import Address
@@ -50,11 +52,12 @@ def unlock(path: Path, password: str) -> LocalAccount:
     fields = _read(path)
     try:
         key = Account.decrypt(fields, password)
-    except ValueError as error:
+    except (EthKeyfileException, ValueError, TypeError, KeyError, AttributeError) as error:
         if "MAC mismatch" in str(error):
             raise WrongPassword(str(path)) from None
+        why = f"{type(error).__name__}: {error}"
         raise WalletError(
-            f"{path} is no keystore", why=str(error), fix="Restore it from a backup."
+            f"{path} is no keystore", why=why, fix="Restore it from a backup."
         ) from None
     account: LocalAccount = Account.from_key(key)
     return account
@@ -62,8 +65,6 @@ def unlock(path: Path, password: str) -> LocalAccount:
 
 def address_of(path: Path) -> Address:
     """Address in a keystore, without its password."""
-    from eth_utils.address import to_checksum_address
-
     return Address(to_checksum_address("0x" + _read(path)["address"].removeprefix("0x")))
 
 
@@ -76,6 +77,6 @@ def _read(path: Path) -> dict[str, str]:
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         fields = None
-    if not isinstance(fields, dict) or not isinstance(fields.get("address"), str):
+    if not isinstance(fields, dict) or not is_hex_address(fields.get("address")):
         raise WalletError(f"{path} is no keystore", fix="Restore it from a backup.")
     return fields

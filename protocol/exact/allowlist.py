@@ -19,7 +19,7 @@ from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
 
 _STOCK: Final = """
-    view.default _unsafe_view.default reshape.default _reshape_alias.default view.dtype
+    view.default _unsafe_view.default reshape.default _reshape_alias.default
     as_strided.default permute.default transpose.int t.default expand.default slice.Tensor
     select.int split.Tensor split_with_sizes.default unsafe_split.Tensor chunk.default unbind.int
     unsqueeze.default squeeze.default squeeze.dim squeeze.dims diagonal.default movedim.int

@@ -59,7 +59,7 @@ def test_layer_norm_equals_the_reference(exponents: tuple[int, int]) -> None:
 
 
 def test_gelu_tanh_rounds_at_every_sign() -> None:
-    bits = patterns(200, 3, (118, 130))
+    bits = patterns(1500, 3, (122, 129))
     mul, add = reference.mul, reference.add
     want = []
     for x in bits:
@@ -69,7 +69,7 @@ def test_gelu_tanh_rounds_at_every_sign() -> None:
 
 
 def test_gelu_erf_and_silu_round_at_every_sign() -> None:
-    bits = patterns(200, 4, (118, 130))
+    bits = patterns(1000, 4, (120, 129))
     mul, add, div = reference.mul, reference.add, reference.div
     gelu, silu = [], []
     for x in bits:

@@ -23,6 +23,7 @@ from tests.support.exact_tensors import (
     INFINITY,
     MINUS_ZERO,
     NAN,
+    ONE,
     SMALLEST,
     from_bits,
     layouts,
@@ -41,11 +42,14 @@ def test_sum_equals_the_reference(exponents: tuple[int, int], count: int) -> Non
     assert to_bits(sum_(from_bits(bits))) == [reference.sum_(bits)]
 
 
-def test_sum_near_its_widest_rounds_once() -> None:
-    # 2^20 + 1 addends with sums above 2^53 grid units: binary64 alone would round twice.
-    count = 5000
-    bits = [0x3FFFFFFF] * count + [0x35000001]
+def test_sum_beyond_binary64_rounds_once() -> None:
+    # 2^53 + 2^29 + 1 grid units: one above a tie, which binary64 could not tell from the tie.
+    bits = [ONE] * 8192 + [0x3A000000, 0x2B800000]
+    assert reference.sum_(bits) == reference.rne32(8192 + reference.Fraction(1, 1024))
     assert to_bits(sum_(from_bits(bits))) == [reference.sum_(bits)]
+    column = from_bits(bits).reshape(-1, 1)
+    got = index_sum(torch.zeros(len(bits), dtype=torch.int64), column, 1)
+    assert to_bits(got) == [reference.sum_(bits)]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +111,8 @@ def test_empty_sum_is_positive_zero() -> None:
 
 
 def test_sum_of_negative_zeros_is_positive_zero() -> None:
+    assert to_bits(sum_(from_bits([MINUS_ZERO]))) == [0]
+    assert to_bits(sum_(from_bits([[MINUS_ZERO]] * 3), 1)) == [0] * 3
     assert to_bits(sum_(from_bits([MINUS_ZERO] * 3))) == [0]
     assert to_bits(sum_(from_bits([MINUS_ZERO] * 5000))) == [0]
 

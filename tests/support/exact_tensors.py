@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 ZERO, MINUS_ZERO, ONE, INFINITY, NAN = 0, 0x80000000, 0x3F800000, 0x7F800000, 0x7FC00000
 LARGEST, SMALLEST, SMALLEST_NORMAL = 0x7F7FFFFF, 1, 0x00800000
@@ -21,13 +22,16 @@ EDGES = (
 
 def from_bits(bits: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
     """Unsigned 32-bit patterns as a binary32 tensor."""
-    return torch.tensor(bits, dtype=torch.int64).to(torch.int32).view(torch.float32)
+    with _disable_current_modes():  # reinterpreting bits is no operation of the profile
+        return torch.tensor(bits, dtype=torch.int64).to(torch.int32).view(torch.float32)
 
 
 def to_bits(t: Tensor) -> list[int]:
     """The unsigned 32-bit patterns of a binary32 tensor, flattened in row-major order."""
     assert t.dtype is torch.float32
-    return [b & 0xFFFFFFFF for b in t.detach().contiguous().view(torch.int32).flatten().tolist()]
+    with _disable_current_modes():
+        words = t.detach().contiguous().view(torch.int32).flatten().tolist()
+    return [b & 0xFFFFFFFF for b in words]
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

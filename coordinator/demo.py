@@ -42,6 +42,7 @@ from protocol.training.export import export_model, generate
 
 TASKS, CHECKS, WORKER_SLOTS, VERIFIER_SLOTS = 6, 5, 2, 4
 """Five of six tasks are checked and the cheat holds two, so one of its tasks is always drawn."""
+CORPUS_BYTES = 2 << 20
 BUDGET = units(Decimal(1000))
 PROMPT = "def "
 console = Console()
@@ -110,7 +111,7 @@ def _post(chain: Chain, settings: Settings, coordinator: Actor, root: Path, roun
     console.print(f"the requester makes a job of the text in {library} ...")
     job_file = JobFile(
         data=Path(library),
-        training={"rounds": rounds, "tasks": TASKS},
+        training={"rounds": rounds, "tasks": TASKS, "most_bytes": CORPUS_BYTES},
         market=MarketSection(
             coordinator=coordinator.operator.address,
             checks=CHECKS,
@@ -135,7 +136,7 @@ def _watch(
     with open_store(settings.apis) as store:
         files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
         reader = JobReader(chain, files, job)
-        past = watch(reader, healthy=stage.check)
+        past = watch(reader, console, healthy=stage.check)
         return past, reader.losses
 
 

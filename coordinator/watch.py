@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -83,14 +84,34 @@ def draw(past: JobHistory, losses: dict[int, float]) -> RenderableType:
     )
 
 
+def round_lines(past: JobHistory, losses: dict[int, float], shown: int) -> list[str]:
+    """One line per final round from number `shown` on, for a log instead of a screen."""
+    lines = []
+    for round_ in past.rounds[shown:]:
+        if not round_.finalised:
+            break
+        row = round_fields(past, round_, losses)
+        loss = "no update" if row["loss"] is None else f"validation loss {row['loss']:.4f}"
+        lines.append(
+            f"round {row['round']}: {row['sealed']} sealed, {row['checked']} checked, "
+            f"{row['included']} included, {row['rejected']} rejected, {loss}"
+        )
+    return lines
+
+
 def watch(
     reader: JobReader,
+    console: Console,
     *,
     poll_seconds: float = 0.5,
     healthy: Callable[[], None] = lambda: None,
 ) -> JobHistory:
-    """Draw the job until it ends; `healthy` may raise to stop watching."""
-    with Live(refresh_per_second=4) as live:
+    """Draw the job until it ends, or log it line by line where there is no terminal.
+
+    `healthy` may raise to stop watching.
+    """
+    shown = 0
+    with Live(console=console, refresh_per_second=4) if console.is_terminal else _Still() as live:
         while True:
             healthy()
             try:
@@ -100,6 +121,20 @@ def watch(
                 time.sleep(poll_seconds)
                 continue
             live.update(draw(past, reader.losses))
+            if not console.is_terminal:
+                for line in round_lines(past, reader.losses, shown):
+                    console.print(line, soft_wrap=True)
+                    shown += 1
             if past.ending != Ending.NONE:
                 return past
             time.sleep(poll_seconds)
+
+
+class _Still(AbstractContextManager["_Still"]):
+    """Stands where a live display would, and shows nothing."""
+
+    def update(self, _view: RenderableType) -> None:
+        """Nothing to redraw."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""

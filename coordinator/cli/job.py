@@ -88,13 +88,15 @@ def show(
 @app.command()
 def watch(job: Job, json: Json = False) -> None:
     """Follow a job live until it ends; with --json, one object per change."""
+    from rich.console import Console
+
     from coordinator.report import job_fields
     from coordinator.watch import watch as follow
     from protocol.rules.records import Ending
 
     reader = _reader(job, losses=True)
     if not json:
-        follow(reader)
+        follow(reader, Console())
         return
     last: object = None
     while True:

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocol.rules.errors import GradproofError
 
-class ExactError(Exception):
+
+class ExactError(GradproofError):
     """Root of the engine's errors."""
 
 

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from protocol.rules.errors import GradproofError
+
 if TYPE_CHECKING:
     from protocol.storage.cid import Cid
 
 
-class StorageError(Exception):
+class StorageError(GradproofError):
     """Something in the content store went wrong; the root of the area's errors."""
 
 
@@ -66,9 +68,9 @@ class BlockRejected(StorageError):
 
     def __init__(self, source: str, cid: Cid, why: str) -> None:
         super().__init__(
-            f"{source} sent a wrong block for {cid}: {why}. The source is dropped; "
-            "remove it from the configured sources if this repeats."
+            f"{source} sent a wrong block for {cid}",
+            why=why,
+            fix="The source is dropped; remove it from the configured sources if this repeats.",
         )
         self.source = source
         self.cid = cid
-        self.why = why

@@ -18,7 +18,7 @@ setup: .setup/python .setup/node
 	# torch first: a CPU build that is already here, or was chosen before, is kept.
 	$(PY) infra/devnet/torch_suffices.py || $(PY) -m pip install --quiet torch==2.13.0
 	$(PY) -m pip install --quiet --requirement requirements.lock
-	$(PY) -m pip install --quiet --no-deps --editable .
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # anvil, forge, solc and OpenZeppelin; where Node is missing or old, Node itself comes from PyPI.

@@ -10,6 +10,7 @@ INVARIANT: no stock floating-point kernel decides a bit; a call without an entry
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ DTYPES: Final = frozenset(
     {torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool}
 )
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+# With the separator, so that a package whose name merely starts alike counts as the user's.
+_NOT_THE_USERS = tuple(f"{Path(f).parent}{os.sep}" for f in (torch.__file__, __file__))
 
 
 @contextmanager

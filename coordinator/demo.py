@@ -25,11 +25,11 @@ from coordinator.faucet import fund
 from coordinator.job_file import JobFile, MarketSection, units, whole
 from coordinator.post import post_job
 from coordinator.report import all_lines, money_of
-from coordinator.wallets import open_chain
 from coordinator.watch import JobReader, watch
 from protocol.chain.client import Chain
 from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
+from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.rules.errors import GradproofError
 from protocol.rules.history import JobHistory
@@ -59,6 +59,7 @@ def run_demo(rounds: int, out: Path | None, keep: Path | None) -> int:
         stack.callback(network.stop, root / "devnet")
         stage = Stage(root, net)
         stack.callback(stage.stop)
+        stack.callback(_ignore_interrupts)
         settings = Settings(
             home=root / "requester",
             rpc_url=net.rpc_url,
@@ -216,6 +217,12 @@ def summary(
 
 def _loss(value: float | None) -> str:
     return "?" if value is None else f"{value:.4f}"
+
+
+def _ignore_interrupts() -> None:
+    """From here on everything is being ended; a second Ctrl-C must not leave half of it behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

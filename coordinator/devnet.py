@@ -63,15 +63,30 @@ def start(home: Path, *, block_time: float = 1.0) -> Devnet:
             stderr=output,
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and daemon.poll() is None:
-        devnet = Devnet.read(home)
-        if devnet is not None:
-            return devnet
-        time.sleep(0.1)
-    daemon.terminate()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and daemon.poll() is None:
+            devnet = Devnet.read(home)
+            if devnet is not None:
+                return devnet
+            time.sleep(0.1)
+    except BaseException:
+        # A Ctrl-C now must not leave servers behind that nobody knows of.
+        _end(daemon)
+        raise
+    _end(daemon)
     last = log.read_text().strip().splitlines()[-1:] or ["no output"]
     raise DevnetError("the development network did not start", why=last[0], fix=f"See {log}.")
+
+
+def _end(daemon: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, which ends the servers too, and its exit code collected."""
+    daemon.terminate()
+    try:
+        daemon.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def stop(home: Path) -> bool:
@@ -104,7 +119,10 @@ def serve(home: Path, block_time: float) -> None:
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
+    state = home / "devnet.json"
     with ExitStack() as stack:
+        # Goes last: who waits for its end knows that both servers have ended.
+        stack.callback(lambda: state.unlink(missing_ok=True))
         anvil = start_anvil(home / "anvil.log", block_time=block_time)
         stack.callback(anvil.stop)
         apis = Settings().ipfs_api
@@ -116,8 +134,6 @@ def serve(home: Path, block_time: float) -> None:
         deployment = deploy(web3, Account.from_key(FAUCET_KEY), DEV_CONFIG)
         book = home / "deployment.json"
         deployment.write(book)
-        state = home / "devnet.json"
-        stack.callback(lambda: state.unlink(missing_ok=True))
         part = state.with_suffix(".part")
         part.write_text(json.dumps(asdict(Devnet(os.getpid(), anvil.url, apis, str(book)))))
         part.replace(state)

@@ -149,10 +149,16 @@ def read_job_file(path: Path) -> JobFile:
     """Read a job file; raises JobFileError naming the field at fault."""
     try:
         raw = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise JobFileError(f"there is no job file at {path}") from None
+    except OSError as error:
+        raise JobFileError(
+            f"there is no job file at {path}",
+            why=error.strerror or "It cannot be read.",
+            fix="Name a TOML file; `gradproof job post --help` says more.",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise JobFileError(f"{path} is not TOML", why=str(error)) from None
+        raise JobFileError(
+            f"{path} is not TOML", why=str(error), fix="Correct the file at that place."
+        ) from None
     try:
         return JobFile.model_validate(raw)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from coordinator.job_file import JobFile
@@ -9,12 +10,15 @@ from protocol.chain.client import Chain
 from protocol.chain.errors import InsufficientFunds
 from protocol.chain.tx_sender import Call, TxSender
 from protocol.rules.economics import required_escrow
-from protocol.rules.errors import GradproofError
-from protocol.rules.records import JobId, Terms
+from protocol.rules.errors import BadTerm, GradproofError
+from protocol.rules.records import JobId, Terms, Windows
 from protocol.storage.store import ContentStore
 from protocol.training.authoring import Authored, author_job
 
 Progress = Callable[[str, int, int], None]
+
+MAX_FAILED_ROUNDS, MAX_VERIFIERS, MAX_AMOUNT = 2**8 - 1, 2**16 - 1, 2**96 - 1
+"""What fits into the contract's fields."""
 
 
 def post_job(
@@ -29,7 +33,9 @@ def post_job(
     `progress(what, done, total)` follows the publishing. Raises JobFileError, BadTerm, NoText,
     InsufficientFunds, StorageError, ChainError.
     """
-    escrow = required_escrow(job_file.terms())
+    terms = job_file.terms()
+    check_market(chain, terms)
+    escrow = required_escrow(terms)
     check_balance(chain, sender, escrow)
     data = job_file.data.expanduser()
     if not data.is_dir():
@@ -58,6 +64,25 @@ def publish(store: ContentStore, authored: Authored, progress: Progress) -> None
     progress("publish", total, total)
 
 
+def check_market(chain: Chain, terms: Terms) -> None:
+    """Raise BadTerm where `terms` break a constant of this market, so that nothing is sent."""
+    bounds = dict(chain.call(chain.market, "config"))
+
+    def between(name: str, value: int, low: int, high: int) -> None:
+        if not low <= value <= high:
+            raise BadTerm(name, value, low if value < low else high, f"{low} to {high}")
+
+    for field in fields(Windows):
+        length = getattr(terms.windows, field.name)
+        between(f"windows.{field.name}", length, bounds["minWindow"], bounds["maxWindow"])
+    between("rounds", terms.rounds, 1, bounds["maxRounds"])
+    between("panel", terms.panel, 1, bounds["maxPanel"])
+    between("bond", terms.bond, 1, bounds["maxBond"])
+    between("coordinator_bond", terms.coordinator_bond, 1, MAX_AMOUNT)
+    between("max_failed_rounds", terms.max_failed_rounds, 1, MAX_FAILED_ROUNDS)
+    between("min_verifiers", terms.min_verifiers, 1, MAX_VERIFIERS)
+
+
 def check_balance(chain: Chain, sender: TxSender, escrow: int) -> None:
     """Raise InsufficientFunds unless the wallet holds `escrow` units of the token."""
     balance = chain.call(chain.token, "balanceOf", sender.address)
@@ -71,8 +96,7 @@ def send_post(chain: Chain, sender: TxSender, terms: Terms, escrow: int) -> JobI
     label = f"post/{terms.manifest.hex()[:16]}/{before}"
     approve = Call(chain.token, "approve", (chain.deployment.vault, escrow))
     sender.send(f"{label}/approve", approve)
-    fields = terms_fields(terms)
-    transaction = sender.send(label, Call(chain.market, "post", (fields, escrow)))
+    transaction = sender.send(label, Call(chain.market, "post", (terms_fields(terms), escrow)))
     posted = next(e for e in chain.events_of(transaction) if e.name == "JobPosted")
     return JobId(posted.args["job"])
 

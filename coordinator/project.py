@@ -17,9 +17,10 @@ def decide(sight: Sight) -> list[Action]:
         if js.past.terms.coordinator != sight.operator:
             continue
         actions += open_due(sight, js)
-        actions += _accept(sight, js)
         actions += _advance(sight, js)
-        actions += _propose(sight, js)
+        if js.fit:
+            actions += _accept(sight, js)
+            actions += _propose(sight, js)
     return actions
 
 

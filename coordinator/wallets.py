@@ -7,21 +7,11 @@ from eth_account.signers.local import LocalAccount
 from coordinator.job_file import whole
 from protocol.chain.client import Chain
 from protocol.chain.database import open_database
-from protocol.chain.deployment import Deployment
 from protocol.chain.errors import InsufficientFunds
 from protocol.chain.tx_sender import Call, TxSender
 from protocol.chain.wallet import address_of, unlock
+from protocol.role.connection import open_chain
 from protocol.runtime.settings import Settings, load_settings
-
-
-def open_chain(settings: Settings) -> Chain:
-    """The configured chain; GRADPROOF_CHAIN_ID, where set, must be the address book's."""
-    from protocol.chain.errors import WrongChain
-
-    deployment = Deployment.read(settings.deployment_path)
-    if settings.chain_id is not None and settings.chain_id != deployment.chain_id:
-        raise WrongChain(settings.rpc_url, settings.chain_id, deployment.chain_id)
-    return Chain(settings.rpc_url, deployment)
 
 
 def balances(settings: Settings, name: str) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from protocol.chain.client import Chain
-from protocol.chain.deployment import Deployment
+from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import JobId
 from protocol.runtime.settings import Settings
@@ -34,7 +33,7 @@ def print_audit(settings: Settings, job: int, sample: float, *, as_json: bool) -
 def run_audit(settings: Settings, job: int, sample: float = 1.0) -> Audit:
     """Audit with a progress bar; `sample` is the share of tasks to recompute."""
     chance = random.SystemRandom()
-    chain = Chain(settings.rpc_url, Deployment.read(settings.deployment_path))
+    chain = open_chain(settings)
     with open_store(settings.apis, settings.gateways) as store, _bars() as bars:
         tasks: dict[str, TaskID] = {}
 

@@ -20,11 +20,11 @@ def run(
     ] = 2**96 - 1,
 ) -> None:
     """Run until stopped; the operator's keystore is GRADPROOF_OPERATOR."""
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
     from verifier.draw import Limits
     from verifier.service import run_verifier
 
-    run_verifier(load_settings(), Limits(slots, largest_bond))
+    run_verifier(start_process(), Limits(slots, largest_bond))
 
 
 def audit(
@@ -35,7 +35,7 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Re-derive a job from chain and content store alone; exit code 1 at the first difference."""
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
     from verifier.audit_report import print_audit
 
-    raise typer.Exit(print_audit(load_settings(), job, sample, as_json=json))
+    raise typer.Exit(print_audit(start_process(), job, sample, as_json=json))

@@ -30,7 +30,7 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
         actions.append(Send("enrol", "enrol", (sight.provider, limits.slots)))
     for js in sight.jobs.values():
         actions += open_due(sight, js)
-        if js.past.terms.bond <= limits.largest_bond:
+        if js.fit and js.past.terms.bond <= limits.largest_bond:
             actions += _duties(sight, js)
     return actions
 

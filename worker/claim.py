@@ -25,8 +25,9 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
     actions: list[Action] = []
     for js in sight.jobs.values():
         actions += open_due(sight, js)
-        actions += _join(sight, js, limits)
-        actions += _work(sight, js)
+        if js.fit:
+            actions += _join(sight, js, limits)
+            actions += _work(sight, js)
     actions += _leave(sight)
     return actions
 

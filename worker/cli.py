@@ -34,8 +34,8 @@ def run(
     ] = None,
 ) -> None:
     """Run until stopped; the operator's keystore is GRADPROOF_OPERATOR."""
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
     from worker.claim import Limits
     from worker.service import run_worker
 
-    run_worker(load_settings(), Limits(slots, smallest_reward), dishonest)
+    run_worker(start_process(), Limits(slots, smallest_reward), dishonest)

@@ -18,9 +18,9 @@ def up(
 ) -> None:
     """Start anvil, a content store and a fresh market; they run until `devnet down`."""
     from coordinator.devnet import start
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    home = load_settings().home
+    home = start_process().home
     devnet = start(home, block_time=block_time)
     emit(
         {
@@ -37,9 +37,9 @@ def up(
 def down() -> None:
     """End the development network of this home."""
     from coordinator.devnet import stop
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    home = load_settings().home
+    home = start_process().home
     ended = stop(home)
     emit({"ended" if ended else "nothing to end": str(home)}, as_json=False)
 
@@ -47,17 +47,16 @@ def down() -> None:
 @app.command()
 def fund(name: str, tokens: Annotated[str, typer.Option(help="Whole tokens.")] = "10000") -> None:
     """Give the wallet NAME ether for gas and some tokens of the development chain."""
-    from decimal import Decimal
-
     from coordinator.faucet import fund as give
-    from coordinator.job_file import units
-    from coordinator.wallets import open_chain
+    from coordinator.given import amount_in_units
     from protocol.chain.wallet import address_of
-    from protocol.runtime.settings import load_settings
+    from protocol.role.connection import open_chain
+    from protocol.runtime.start import start_process
 
-    settings = load_settings()
+    settings = start_process()
     address = address_of(settings.wallet_path(name))
-    give(open_chain(settings), settings.home, [(address, units(Decimal(tokens)))])
+    amount = amount_in_units(tokens)
+    give(open_chain(settings), settings.home, [(address, amount)])
     emit({"funded": address}, as_json=False)
 
 
@@ -70,5 +69,7 @@ def demo(
 ) -> None:
     """A whole market on this machine: train, catch a cheat, pay, audit, generate."""
     from coordinator.demo import run_demo
+    from protocol.runtime.start import start_process
 
+    start_process()
     raise typer.Exit(run_demo(rounds, out, keep))

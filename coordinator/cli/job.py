@@ -18,15 +18,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _reader(job: int, *, losses: bool) -> "JobReader":
-    from coordinator.wallets import open_chain
     from coordinator.watch import JobReader
+    from protocol.role.connection import open_chain
     from protocol.role.job_files import JobFiles
     from protocol.rules.records import JobId
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
     from protocol.storage.cache import Cache
     from protocol.storage.store import open_store
 
-    settings = load_settings()
+    settings = start_process()
     chain = open_chain(settings)
     files = None
     if losses:
@@ -47,12 +47,12 @@ def post(
     from coordinator.job_file import read_job_file
     from coordinator.post import post_job
     from coordinator.wallets import Owner
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
     from protocol.storage.store import open_store
 
     parsed = read_job_file(job_file)
     parsed.terms()
-    settings = load_settings()
+    settings = start_process()
     owner = Owner.open(wallet, settings.password.get_secret_value())
     with open_store(settings.apis, settings.gateways) as store, Progress(transient=True) as bars:
         tasks = {}
@@ -115,9 +115,9 @@ def stop(job: Job, wallet: Wallet = "requester") -> None:
     """Open no further round; what is not spent comes back."""
     from coordinator.wallets import Owner
     from protocol.chain.tx_sender import Call
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    owner = Owner.open(wallet, load_settings().password.get_secret_value())
+    owner = Owner.open(wallet, start_process().password.get_secret_value())
     owner.sender.send(f"{job}/stop", Call(owner.chain.market, "stop", (job,)))
     emit({"stopped": job}, as_json=False)
 
@@ -129,13 +129,11 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the newest final model as a folder that transformers loads."""
-    from protocol.training.export import export_model
+    from coordinator.take_home import export_job
 
     reader = _reader(job, losses=True)
     past = reader.read()
     assert reader.files is not None
-    manifest = reader.files.manifest(past)
-    state = reader.files.state(past, past.state_root, past.state_cid)
-    export_model(manifest, state, out, reader.files.tokenizer(past))
+    export_job(reader.files, past, out)
     fields = {"job": job, "updates": past.updates, "root": past.state_root.hex(), "out": str(out)}
     emit(fields, as_json=json)

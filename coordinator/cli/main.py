@@ -6,7 +6,6 @@ command runs.
 
 import sys
 
-import click
 import typer
 
 from coordinator.cli import devnet, job, wallet
@@ -37,19 +36,10 @@ app.command("demo")(devnet.demo)
 def main() -> None:
     """Run the command line; what a user can mend ends in three lines and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except GradproofError as error:
         complain(error)
         sys.exit(2)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())  # noqa: T201 -- the help text is this command's output
-        sys.exit(0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,6 @@ def group() -> None:
 def run() -> None:
     """Run until stopped; the operator's keystore is GRADPROOF_OPERATOR."""
     from coordinator.service import run_coordinator
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    run_coordinator(load_settings())
+    run_coordinator(start_process())

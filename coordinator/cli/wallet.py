@@ -1,6 +1,5 @@
 """gradproof wallet: keys, balances, and the owner's money in the vault."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _password() -> str:
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    given = load_settings().password.get_secret_value()
+    given = start_process().password.get_secret_value()
     return given or str(typer.prompt("Password", hide_input=True))
 
 
@@ -25,9 +24,9 @@ def _password() -> str:
 def new(name: str) -> None:
     """Make a key; its keystore is encrypted with GRADPROOF_PASSWORD or what you type."""
     from protocol.chain.wallet import create
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    path = load_settings().wallet_path(name)
+    path = start_process().wallet_path(name)
     address = create(path, _password())
     emit({"address": address, "keystore": str(path)}, as_json=False)
 
@@ -36,44 +35,49 @@ def new(name: str) -> None:
 def show(name: str, json: Json = False) -> None:
     """A wallet's address and money."""
     from coordinator.wallets import balances
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
-    emit(balances(load_settings(), name), as_json=json)
+    emit(balances(start_process(), name), as_json=json)
 
 
 @app.command()
 def deposit(name: str, amount: str) -> None:
     """Put tokens of the owner NAME into the vault as free bond."""
-    from coordinator.job_file import units
+    from coordinator.given import amount_in_units
     from coordinator.wallets import Owner
 
-    Owner.open(name, _password()).deposit(units(Decimal(amount)))
+    tokens = amount_in_units(amount)
+    Owner.open(name, _password()).deposit(tokens)
 
 
 @app.command()
 def authorise(name: str, operator: str, limit: str) -> None:
     """Let the key OPERATOR lock at most LIMIT tokens of the owner NAME at a time; 0 revokes."""
-    from coordinator.job_file import units
+    from coordinator.given import amount_in_units, checked_address
     from coordinator.wallets import Owner
 
-    Owner.open(name, _password()).authorise(operator, units(Decimal(limit)))
+    key, tokens = checked_address(operator), amount_in_units(limit)
+    Owner.open(name, _password()).authorise(key, tokens)
 
 
 @app.command()
 def withdraw(name: str, amount: str, to: str) -> None:
     """Take free bond of the owner NAME out to the address TO."""
-    from coordinator.job_file import units
+    from coordinator.given import amount_in_units, checked_address
     from coordinator.wallets import Owner
 
-    Owner.open(name, _password()).withdraw(units(Decimal(amount)), to)
+    tokens, receiver = amount_in_units(amount), checked_address(to)
+    Owner.open(name, _password()).withdraw(tokens, receiver)
 
 
 @app.command()
 def collect(name: str, to: str) -> None:
     """Take everything that NAME has earned, or got back, out to the address TO."""
+    from coordinator.given import checked_address
     from coordinator.wallets import Owner
 
-    Owner.open(name, _password()).collect(to)
+    receiver = checked_address(to)
+    Owner.open(name, _password()).collect(receiver)
 
 
 @app.command("import")
@@ -81,7 +85,7 @@ def import_(name: str, key_file: Path) -> None:
     """Encrypt a raw key (64 hex digits in KEY_FILE) into a keystore."""
     from protocol.chain.errors import WalletError
     from protocol.chain.wallet import store
-    from protocol.runtime.settings import load_settings
+    from protocol.runtime.start import start_process
 
     try:
         key = bytes.fromhex(key_file.read_text().strip().removeprefix("0x"))
@@ -89,4 +93,4 @@ def import_(name: str, key_file: Path) -> None:
         raise WalletError(f"{key_file} holds no key", why=str(error)) from None
     if len(key) != 32:
         raise WalletError(f"{key_file} holds {len(key)} bytes", why="A key has 32.")
-    emit({"address": store(load_settings().wallet_path(name), key, _password())}, as_json=False)
+    emit({"address": store(start_process().wallet_path(name), key, _password())}, as_json=False)

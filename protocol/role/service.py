@@ -13,17 +13,17 @@ from types import FrameType
 import structlog
 from eth_account.signers.local import LocalAccount
 
-from protocol.chain.client import Chain
 from protocol.chain.database import open_database
-from protocol.chain.deployment import Deployment
 from protocol.chain.errors import ChainError, ContractRejected
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import Call, TxSender
 from protocol.role.actions import Action, Answer, Hold, Send
 from protocol.role.answers import Answerer, Tamper, revealed
+from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.openings import OpeningStore
 from protocol.role.sight import Observer, Sight
+from protocol.role.vetting import Vetting
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
 from protocol.rules.sealing import is_finite
@@ -47,9 +47,9 @@ class RoleService:
         home: Path,
         tamper: Tamper | None = None,
     ) -> None:
-        deployment = Deployment.read(settings.deployment_path)
         self.settings = settings
-        self.chain = Chain(settings.rpc_url, deployment)
+        self.chain = open_chain(settings)
+        deployment = self.chain.deployment
         engine = open_database(home / "chain.sqlite")
         self.sender = TxSender(self.chain, account, engine)
         self.openings = OpeningStore(home / "openings")
@@ -64,7 +64,12 @@ class RoleService:
         )
         indexer = Indexer(self.chain, engine, confirmations=settings.confirmations)
         self.observer = Observer(
-            self.chain, indexer, self.openings, provider, Address(account.address)
+            self.chain,
+            indexer,
+            self.openings,
+            provider,
+            Address(account.address),
+            Vetting(self.files).is_fit,
         )
         self._stopping = False
 

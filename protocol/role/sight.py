@@ -1,6 +1,6 @@
 """What a role sees when it decides: one frozen view of chain and memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from protocol.chain.client import Chain
@@ -21,6 +21,7 @@ class JobSight:
     round: RoundView
     stored_phase: Phase
     roster: Roster  # verifiers of the round's epoch
+    fit: bool = True  # its manifest was read, and is work that this release can do
     advance_due: bool = False  # storage lags: a phase, a window or a beacon has to be moved on
 
     @property
@@ -58,12 +59,14 @@ class Observer:
         openings: OpeningStore,
         provider: Address,
         operator: Address,
+        is_fit: Callable[[JobHistory], bool],
     ) -> None:
         self.chain = chain
         self.indexer = indexer
         self.openings = openings
         self.provider = provider
         self.operator = operator
+        self.is_fit = is_fit
 
     def observe(self) -> Sight:
         """Read what is new and where every running job stands."""
@@ -80,6 +83,7 @@ class Observer:
                 round=round_,
                 stored_phase=kept.phase,
                 roster=market.verifiers.at(round_.epoch),
+                fit=self.is_fit(past),
                 advance_due=_clock(round_) != _clock(kept),
             )
         return Sight(

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from eth_utils.address import is_checksum_address
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -59,6 +60,12 @@ class Settings(BaseSettings):
             raise SettingsError(
                 "no provider is set",
                 why="An operator key works for an owner, whose bond it locks.",
+                fix="Set GRADPROOF_PROVIDER to the owner's address.",
+            )
+        if not is_checksum_address(self.provider):
+            raise SettingsError(
+                "GRADPROOF_PROVIDER is not usable",
+                why=f"{self.provider!r} is not a checksummed address.",
                 fix="Set GRADPROOF_PROVIDER to the owner's address.",
             )
         return Address(self.provider)

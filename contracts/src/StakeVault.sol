@@ -157,11 +157,7 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     // --- views ---
 
     /// @inheritdoc IStakeVault
-    function operatorOf(address provider, address operator)
-        external
-        view
-        returns (uint256 limit, uint256 locked)
-    {
+    function operatorOf(address provider, address operator) external view returns (uint256 limit, uint256 locked) {
         Allowance storage allowance = _allowances[provider][operator];
         return (allowance.limit, allowance.locked);
     }

@@ -122,9 +122,7 @@ contract AttacksTest is Play {
         (uint32 slot, address provider) = workerOf(0);
         (uint32 other, address stranger) = workerOf(1);
         vm.prank(operatorOf(stranger));
-        vm.expectRevert(
-            abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(stranger))
-        );
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(stranger)));
         market.sealTask(job, 0, 0, slot, "hash");
         vm.prank(operatorOf(stranger));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotYourTask.selector, 0, other));
@@ -145,18 +143,14 @@ contract AttacksTest is Play {
         vm.prank(provider);
         vault.authorise(operatorOf(provider), 0);
         vm.prank(operatorOf(provider));
-        vm.expectRevert(
-            abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(provider))
-        );
+        vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(provider)));
         market.sealTask(job, 0, 0, slot, "hash");
     }
 
     function test_update_isForTheNamedCoordinator() public {
         honestToUpdate();
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IJobMarket.OnlyCoordinator.selector, operatorOf(coordinatorOwner), address(this)
-            )
+            abi.encodeWithSelector(IJobMarket.OnlyCoordinator.selector, operatorOf(coordinatorOwner), address(this))
         );
         market.sealUpdate(job, 0, "hash");
         sealUpdate(TRUE);

@@ -46,9 +46,7 @@ contract DrawsTest is Assertions {
                 && Draws.seedOf(beacon, Stage.Panel, q) != Draws.seedOf(beacon, Stage.Panel, q ^ 1),
             "two draws share a seed"
         );
-        assertEq(
-            Draws.seedOf(beacon, Stage.Panel, q), keccak256(abi.encode(beacon, uint256(3), q)), "seedOf"
-        );
+        assertEq(Draws.seedOf(beacon, Stage.Panel, q), keccak256(abi.encode(beacon, uint256(3), q)), "seedOf");
     }
 
     function testFuzz_sets_countWhatTheyHold(uint256 set, uint8 i) public pure {

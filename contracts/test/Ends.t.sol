@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {JobId, Phase, RoundView, Stage, Terms} from "../src/types/Types.sol";
+import {Phase, RoundView, Stage, Terms} from "../src/types/Types.sol";
 import {Play} from "./support/Play.sol";
 import {vm} from "./support/Vm.sol";
 

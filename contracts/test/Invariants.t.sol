@@ -29,7 +29,8 @@ contract InvariantsTest is Assertions {
         targets = new FuzzSelector[](1);
         bytes4[] memory selectors = new bytes4[](8);
         // Weighted: most calls act within the phase.
-        (selectors[0], selectors[1], selectors[2]) = (Handler.act.selector, Handler.wait.selector, Handler.roster.selector);
+        (selectors[0], selectors[1], selectors[2]) =
+        (Handler.act.selector, Handler.wait.selector, Handler.roster.selector);
         selectors[3] = Handler.money.selector;
         for (uint256 i = 4; i < 8; ++i) {
             selectors[i] = Handler.act.selector;

@@ -184,9 +184,7 @@ contract PostingTest is Play {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyAccepted.selector, job));
         market.accept(job, coordinatorOwner);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IJobMarket.OnlyCoordinator.selector, operatorOf(coordinatorOwner), address(this)
-            )
+            abi.encodeWithSelector(IJobMarket.OnlyCoordinator.selector, operatorOf(coordinatorOwner), address(this))
         );
         market.accept(job, coordinatorOwner);
     }
@@ -197,9 +195,7 @@ contract PostingTest is Play {
         job = market.post(terms(), escrow);
         vm.prank(operatorOf(coordinatorOwner));
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IJobMarket.NotOperatorOf.selector, workers[0], operatorOf(coordinatorOwner)
-            )
+            abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, workers[0], operatorOf(coordinatorOwner))
         );
         market.accept(job, workers[0]);
     }

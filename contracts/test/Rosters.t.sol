@@ -45,9 +45,7 @@ contract RostersTest is Play {
         vault.authorise(operatorOf(workers[0]), B - 1);
         vm.prank(operatorOf(workers[0]));
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IStakeVault.OperatorLimit.selector, workers[0], operatorOf(workers[0]), B - 1, 0, B
-            )
+            abi.encodeWithSelector(IStakeVault.OperatorLimit.selector, workers[0], operatorOf(workers[0]), B - 1, 0, B)
         );
         market.join(job, workers[0], 1);
     }

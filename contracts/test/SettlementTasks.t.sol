@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Phase, RoundView, Stage, Terms} from "../src/types/Types.sol";
+import {Phase, RoundView, Stage} from "../src/types/Types.sol";
 import {Scales} from "./support/Scales.sol";
 
 /// @notice Every way a task without a challenge can come out, to the last unit. No updates are proposed here.

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IJobMarket} from "../src/interfaces/IJobMarket.sol";
-import {Phase, RoundView, Stage, Terms} from "../src/types/Types.sol";
+import {Phase, Stage} from "../src/types/Types.sol";
 import {Scales} from "./support/Scales.sol";
 import {vm} from "./support/Vm.sol";
 

@@ -21,8 +21,7 @@ interface VectorVm {
 /// @notice Seals as the contract at this address would check them.
 contract Sealer {
     function seal(uint256[] calldata row) external view returns (bytes32) {
-        SealRef memory ref =
-            SealRef(JobId.wrap(row[0]), uint32(row[1]), uint16(row[2]), Stage(uint8(row[3])));
+        SealRef memory ref = SealRef(JobId.wrap(row[0]), uint32(row[1]), uint16(row[2]), Stage(uint8(row[3])));
         return Sealing.sealHash(
             ref, address(uint160(row[4])), bytes32(row[5]), bytes32(row[6]), bytes32(row[7]), bytes32(row[8])
         );
@@ -179,9 +178,7 @@ contract VectorsTest is Assertions {
             return true;
         } catch (bytes memory reason) {
             bytes4 why = bytes4(reason);
-            assertTrue(
-                why == IJobMarket.BadTerm.selector || why == IJobMarket.EscrowTooSmall.selector, "another error"
-            );
+            assertTrue(why == IJobMarket.BadTerm.selector || why == IJobMarket.EscrowTooSmall.selector, "another error");
             return false;
         }
     }

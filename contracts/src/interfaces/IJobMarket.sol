@@ -35,15 +35,34 @@ interface IJobMarket {
     event VerifierReleased(uint32 indexed slot, address indexed provider);
 
     event RoundOpened(
-        JobId indexed job, uint32 indexed round, bytes32 stateRoot, bytes32 stateCid, uint16 workers, uint16 verifiers, uint64 epoch
+        JobId indexed job,
+        uint32 indexed round,
+        bytes32 stateRoot,
+        bytes32 stateCid,
+        uint16 workers,
+        uint16 verifiers,
+        uint64 epoch
     );
     event PhaseChanged(JobId indexed job, uint32 indexed round, Phase phase, uint64 deadline, uint64 beaconBlock);
     event BeaconDrawn(JobId indexed job, uint32 indexed round, Phase phase, bytes32 value);
     event Sealed(
-        JobId indexed job, uint32 indexed round, Stage stage, uint16 question, uint16 seat, address provider, address operator, bytes32 hash
+        JobId indexed job,
+        uint32 indexed round,
+        Stage stage,
+        uint16 question,
+        uint16 seat,
+        address provider,
+        address operator,
+        bytes32 hash
     );
     event Opened(
-        JobId indexed job, uint32 indexed round, Stage stage, uint16 question, uint16 seat, address provider, Outcome outcome
+        JobId indexed job,
+        uint32 indexed round,
+        Stage stage,
+        uint16 question,
+        uint16 seat,
+        address provider,
+        Outcome outcome
     );
     event Gathered(JobId indexed job, uint32 indexed round, uint16 seat, address provider, uint256 bitmap);
     event VerdictReached(JobId indexed job, uint32 indexed round, uint16 question, bool lead, bytes32 outcomeHash);
@@ -51,8 +70,17 @@ interface IJobMarket {
     event UpdateAccepted(JobId indexed job, uint32 indexed round, bytes32 stateRoot, bytes32 stateCid);
     event RoundFinalised(JobId indexed job, uint32 indexed round, bool updated, bool isVoid);
 
-    event Credited(JobId indexed job, uint32 indexed round, address indexed account, uint16 question, Reason reason, uint256 amount);
-    event Slashed(JobId indexed job, uint32 indexed round, address indexed provider, uint16 question, Reason reason, uint256 amount);
+    event Credited(
+        JobId indexed job, uint32 indexed round, address indexed account, uint16 question, Reason reason, uint256 amount
+    );
+    event Slashed(
+        JobId indexed job,
+        uint32 indexed round,
+        address indexed provider,
+        uint16 question,
+        Reason reason,
+        uint256 amount
+    );
     event Burnt(JobId indexed job, uint32 indexed round, uint16 question, Reason reason, uint256 amount);
 
     // --- errors ---
@@ -145,12 +173,25 @@ interface IJobMarket {
 
     /// @notice Opens a seal; the caller need not be who sealed.
     function open(
-        JobId job, uint32 round, Stage stage, uint16 question, uint16 seat, Outcome calldata outcome, bytes32 salt
+        JobId job,
+        uint32 round,
+        Stage stage,
+        uint16 question,
+        uint16 seat,
+        Outcome calldata outcome,
+        bytes32 salt
     ) external;
 
     /// @notice Opens a panel member's seal with its witness.
     function openPanel(
-        JobId job, uint32 round, uint16 question, uint16 seat, bytes32 root, bytes32 cid, bytes32 witness, bytes32 salt
+        JobId job,
+        uint32 round,
+        uint16 question,
+        uint16 seat,
+        bytes32 root,
+        bytes32 cid,
+        bytes32 witness,
+        bytes32 salt
     ) external;
 
     /// @notice Moves the phase as far as time and facts allow. Call it with `eth_call` to see where a round stands now.
@@ -168,8 +209,11 @@ interface IJobMarket {
     /// @notice Blocks that a round can take when every phase is moved on at its deadline.
     function longestRound() external view returns (uint256);
     /// @notice What was sealed; all zero where nothing was.
-    function sealOf(JobId job, uint32 round, Stage stage, uint16 question, uint16 seat) external view returns (Seal memory);
-    /// @notice Who holds a drawn seat; zero where nobody is eligible. `Check` takes the task as question;
+    function sealOf(JobId job, uint32 round, Stage stage, uint16 question, uint16 seat)
+        external
+        view
+        returns (Seal memory);
+    /// @notice Who holds a drawn seat of the open round; zero where there is no such seat or nobody is eligible. `Check` takes the task as question;
     /// seats 0 .. G-1 of `UpdateCheck` are the gatherers, G and G+1 the two drawn for the update.
     function holderOf(JobId job, Stage stage, uint16 question, uint16 seat)
         external

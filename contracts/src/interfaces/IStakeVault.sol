@@ -54,10 +54,7 @@ interface IStakeVault {
     function MARKET() external view returns (address);
     function freeOf(address provider) external view returns (uint256);
     function lockedOf(address provider) external view returns (uint256);
-    function operatorOf(address provider, address operator)
-        external
-        view
-        returns (uint256 limit, uint256 locked);
+    function operatorOf(address provider, address operator) external view returns (uint256 limit, uint256 locked);
     function creditOf(address account) external view returns (uint256);
     function escrowOf(JobId job) external view returns (uint256);
     function totals()

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IStakeVault} from "../interfaces/IStakeVault.sol";
 import {Job, Round, Store} from "../types/State.sol";
-import {Ending, JobId, Phase, Reason, Stage, Windows} from "../types/Types.sol";
+import {Ending, JobId, Phase, Reason, Windows} from "../types/Types.sol";
 import {Beacon} from "./Beacon.sol";
 import {Bits} from "./Bits.sol";
 import {Draws} from "./Draws.sol";

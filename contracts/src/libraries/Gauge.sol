@@ -25,9 +25,8 @@ library Gauge {
             f.tooManyUnanswered = unanswered * 3 > r.drawn.count();
         } else if (phase == Phase.Reveal) {
             uint256 released = r.drawn & ~r.answered;
-            f.pending = uint16(
-                (r.sealedTasks & ~released & ~r.openedTasks).count() + (r.answered & ~r.openedChecks).count()
-            );
+            f.pending =
+                uint16((r.sealedTasks & ~released & ~r.openedTasks).count() + (r.answered & ~r.openedChecks).count());
         } else if (phase == Phase.Gather) {
             f.anyDisputed = r.disputed != 0;
             f.updatable = over && _updatable(job, r);

@@ -47,8 +47,8 @@ library Phases {
 
     /// @notice Whether a phase waits for a beacon instead of a window.
     function awaitsBeacon(Phase phase) internal pure returns (bool) {
-        return phase == Phase.Seed || phase == Phase.Draw || phase == Phase.VerdictDraw
-            || phase == Phase.UpdateDraw || phase == Phase.UpdateVerdictDraw;
+        return phase == Phase.Seed || phase == Phase.Draw || phase == Phase.VerdictDraw || phase == Phase.UpdateDraw
+            || phase == Phase.UpdateVerdictDraw;
     }
 
     function _afterBeacon(Phase from, Facts memory f) private pure returns (Phase) {

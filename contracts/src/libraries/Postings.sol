@@ -9,10 +9,7 @@ import {TermsCheck} from "./TermsCheck.sol";
 /// @title Writes a new job into the store. Linked: it is long and runs once per job.
 library Postings {
     /// @notice Checks the terms and stores the job, waiting for its first round.
-    function post(Store storage s, Config memory c, Terms calldata terms, uint256 escrow)
-        external
-        returns (JobId id)
-    {
+    function post(Store storage s, Config memory c, Terms calldata terms, uint256 escrow) external returns (JobId id) {
         TermsCheck.check(terms, c, escrow);
         id = JobId.wrap(++s.jobCount);
         Job storage job = s.jobs[id];

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
-import {Job, Round, Store, VerifierSlot, WorkerSlot} from "../types/State.sol";
+import {Job, Round, Store, WorkerSlot} from "../types/State.sol";
 import {JobId, Phase} from "../types/Types.sol";
 import {Bits} from "./Bits.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";

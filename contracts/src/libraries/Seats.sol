@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {Job, Round, Store} from "../types/State.sol";
 import {JobId, Stage} from "../types/Types.sol";
-import {Bits} from "./Bits.sol";
 import {Draws} from "./Draws.sol";
 import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
@@ -53,6 +52,7 @@ library Seats {
         returns (uint32 slot, address provider)
     {
         (bytes32 seed, uint256 start, uint256 seats) = _draw(job, r, stage, question, seat);
+        if (start >= seats) return (0, address(0)); // no such seat
         uint256 verifiers = r.verifiers;
         for (uint256 x = start; x < verifiers && x < start + TURNS * seats; x += seats) {
             uint256 position = Draws.perm(seed, x, verifiers);

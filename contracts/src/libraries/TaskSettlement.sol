@@ -148,10 +148,7 @@ library TaskSettlement {
         return Ledger.charge(b, challenge, cost, Reason.PanelCosts);
     }
 
-    function _payWork(Job storage job, Round storage r, Book memory b, address provider)
-        private
-        returns (TaskResult)
-    {
+    function _payWork(Job storage job, Round storage r, Book memory b, address provider) private returns (TaskResult) {
         uint256 reward = job.terms.reward;
         if (r.withheld.has(b.question)) {
             _payHalf(b, provider, reward);

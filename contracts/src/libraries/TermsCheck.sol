@@ -61,11 +61,7 @@ library TermsCheck {
         _atLeast("bond", t.bond, uint256(t.panel) * t.fee);
         _atLeast("bond", t.bond, uint256(t.panel) * t.updateFee);
         _atMost("bond", t.bond, c.maxBond);
-        _atLeast(
-            "coordinatorBond",
-            t.coordinatorBond,
-            uint256(t.tasks) * t.reward + uint256(t.panel) * t.updateFee
-        );
+        _atLeast("coordinatorBond", t.coordinatorBond, uint256(t.tasks) * t.reward + uint256(t.panel) * t.updateFee);
     }
 
     function _windows(Windows calldata w, Config memory c) private pure {

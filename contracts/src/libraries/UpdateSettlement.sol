@@ -118,10 +118,7 @@ library UpdateSettlement {
     }
 
     /// @dev A bond that was touched ends the post; what is left of it is unlocked.
-    function _removeCoordinator(Job storage job, Book memory b, uint256 amount, Reason why)
-        private
-        returns (uint256)
-    {
+    function _removeCoordinator(Job storage job, Book memory b, uint256 amount, Reason why) private returns (uint256) {
         address provider = job.coordinatorProvider;
         address operator = job.terms.coordinator;
         uint256 bond = job.terms.coordinatorBond;

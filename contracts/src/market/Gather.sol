@@ -55,11 +55,7 @@ abstract contract Gather is MarketStorage {
         }
     }
 
-    function _accused(Job storage job, Round storage r, uint16 question, bool ofUpdate)
-        private
-        view
-        returns (address)
-    {
+    function _accused(Job storage job, Round storage r, uint16 question, bool ofUpdate) private view returns (address) {
         return ofUpdate ? job.coordinatorProvider : r.seals[Sealing.key(Stage.Work, question, 0)].provider;
     }
 }

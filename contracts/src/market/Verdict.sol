@@ -15,10 +15,7 @@ abstract contract Verdict is MarketStorage {
     using Bits for uint256;
 
     /// @inheritdoc IJobMarket
-    function sealPanel(JobId id, uint32 round, uint16 question, uint16 seat, bytes32 hash)
-        external
-        inRound(id, round)
-    {
+    function sealPanel(JobId id, uint32 round, uint16 question, uint16 seat, bytes32 hash) external inRound(id, round) {
         (Job storage job, Round storage r) = _open(id);
         bool ofUpdate = question == job.terms.tasks;
         _requirePhase(id, r, ofUpdate ? Phase.UpdateVerdictSeal : Phase.VerdictSeal);

@@ -68,7 +68,8 @@ abstract contract Views is MarketStorage {
         returns (uint32 slot, address provider)
     {
         (, Round storage r) = _open(id);
-        if (stage == Stage.Check && !r.drawn.has(question)) revert NotDrawn(question);
+        bool known = stage == Stage.Panel || stage == Stage.UpdateCheck || stage == Stage.UpdatePanel;
+        if (!known && !(stage == Stage.Check && r.drawn.has(question))) revert NotDrawn(question);
         return Seats.holder(_store, id, stage, question, seat);
     }
 

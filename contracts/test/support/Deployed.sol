@@ -5,7 +5,7 @@ import {JobMarket} from "../../src/JobMarket.sol";
 import {StakeVault} from "../../src/StakeVault.sol";
 import {DevToken} from "../../src/dev/DevToken.sol";
 import {NONFINITE} from "../../src/libraries/Sealing.sol";
-import {Config, JobId, JobView, Outcome, Phase, RoundView, Stage, Terms, Windows} from "../../src/types/Types.sol";
+import {Config, JobId, Outcome, Phase, Stage, Terms, Windows} from "../../src/types/Types.sol";
 import {Assertions} from "./Assertions.sol";
 import {Vm, vm} from "./Vm.sol";
 

@@ -110,7 +110,9 @@ contract Handler is Play {
         uint256 kind = _pick(3);
         bytes memory call_ = kind == 0
             ? abi.encodeCall(vault.collect, (owner))
-            : kind == 1 ? abi.encodeCall(vault.withdraw, (1 + _pick(1_000), owner)) : abi.encodeCall(vault.deposit, (1 + _pick(500)));
+            : kind == 1
+                ? abi.encodeCall(vault.withdraw, (1 + _pick(1_000), owner))
+                : abi.encodeCall(vault.deposit, (1 + _pick(500)));
         vm.prank(owner);
         (bool ok,) = address(vault).call(call_);
         if (ok) ++done[Move.Money];
@@ -221,7 +223,12 @@ contract Handler is Play {
         bool ofUpdate = r.phase == Phase.UpdateVerdictOpen;
         uint16 question = ofUpdate ? TASKS : _member(r.disputed);
         if (_pick(3) == 0) {
-            return _open(ofUpdate ? Move.OpenUpdatePanel : Move.OpenPanel, ofUpdate ? Stage.UpdateChallenge : Stage.Challenge, question, 0);
+            return _open(
+                ofUpdate ? Move.OpenUpdatePanel : Move.OpenPanel,
+                ofUpdate ? Stage.UpdateChallenge : Stage.Challenge,
+                question,
+                0
+            );
         }
         uint16 seat = uint16(_pick(3));
         uint256 variant = _memory[_key(panelStage(question), question, seat)];
@@ -285,7 +292,9 @@ contract Handler is Play {
 
     function _member(uint256 set) private returns (uint16 i) {
         if (set == 0) return uint16(_pick(TASKS));
-        do i = uint16(_pick(TASKS)); while ((set >> i) & 1 == 0);
+        do {
+            i = uint16(_pick(TASKS));
+        } while ((set >> i) & 1 == 0);
     }
 
     function _try(Move move, bytes memory call_) private {

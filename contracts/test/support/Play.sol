@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {JobId, Outcome, Phase, RoundView, Stage, Terms} from "../../src/types/Types.sol";
+import {Outcome, Phase, RoundView, Stage, Terms} from "../../src/types/Types.sol";
 import {Deployed} from "./Deployed.sol";
 import {vm} from "./Vm.sol";
 
@@ -165,9 +165,7 @@ abstract contract Play is Deployed {
         uint32 round = number();
         address provider = market.sealOf(job, round, panelStage(question), question, seat).provider;
         Outcome memory o = outcomeOf(round, question, variant);
-        market.openPanel(
-            job, round, question, seat, o.root, o.cid, witnessOf(question, variant), saltOf(provider)
-        );
+        market.openPanel(job, round, question, seat, o.root, o.cid, witnessOf(question, variant), saltOf(provider));
     }
 
     /// @notice Opens all work and all checks: the truth, except the work of `liar` and the check of `except`.

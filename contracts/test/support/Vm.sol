@@ -8,22 +8,13 @@ interface Vm {
     function stopPrank() external;
     function roll(uint256 number) external;
     function chainId(uint256 id) external;
-    function assume(bool condition) external;
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
     function computeCreateAddress(address deployer, uint256 nonce) external returns (address);
     function getNonce(address account) external returns (uint64);
-    function setBlockhash(uint256 number, bytes32 hash) external;
-    function readFile(string calldata path) external returns (string memory);
-    function parseJson(string calldata json, string calldata key) external pure returns (bytes memory);
-    function parseJsonUintArray(string calldata json, string calldata key) external pure returns (uint256[] memory);
     function snapshotState() external returns (uint256);
     function revertToState(uint256 id) external returns (bool);
-    function startBroadcast() external;
-    function stopBroadcast() external;
-    function envAddress(string calldata name) external returns (address);
-    function envOr(string calldata name, uint256 value) external returns (uint256);
 }
 
 Vm constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));

@@ -53,8 +53,10 @@ contracts: setup
 	cd contracts && scripts/build
 
 lock:
-	.venv/bin/pip list --format=freeze --exclude-editable \
-	  | grep -v -i -E '^(torch|pip|setuptools|wheel)==' > requirements.lock
+	@echo "# Exact versions of everything but torch (see \`make setup\`). Refresh: make lock" \
+	  > requirements.lock
+	$(PY) -m pip list --format=freeze --exclude-editable \
+	  | grep -v -i -E '^(torch|pip|setuptools|wheel)==' >> requirements.lock
 
 clean:
 	rm -rf .venv .setup contracts/node_modules contracts/out contracts/cache

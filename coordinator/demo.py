@@ -42,7 +42,8 @@ from protocol.training.export import export_model, generate
 
 TASKS, CHECKS, WORKER_SLOTS, VERIFIER_SLOTS = 6, 5, 2, 4
 """Five of six tasks are checked and the cheat holds two, so one of its tasks is always drawn."""
-CORPUS_BYTES = 2 << 20
+LAYERS, CORPUS_BYTES = 5, 2 << 20
+"""A GPT-2 of about one million parameters, two megabytes of text."""
 BUDGET = units(Decimal(1000))
 PROMPT = "def "
 console = Console()
@@ -112,7 +113,7 @@ def _post(chain: Chain, settings: Settings, coordinator: Actor, root: Path, roun
     console.print(f"the requester makes a job of the text in {library} ...")
     job_file = JobFile(
         data=Path(library),
-        training={"rounds": rounds, "tasks": TASKS, "most_bytes": CORPUS_BYTES},
+        training={"rounds": rounds, "tasks": TASKS, "layers": LAYERS, "most_bytes": CORPUS_BYTES},
         market=MarketSection(
             coordinator=coordinator.operator.address,
             checks=CHECKS,

@@ -4,6 +4,7 @@
 know lies in devnet.json. Run as `python -m coordinator.devnet HOME`.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -68,6 +69,7 @@ def start(home: Path, *, block_time: float = 1.0) -> Devnet:
         while time.monotonic() < deadline and daemon.poll() is None:
             devnet = Devnet.read(home)
             if devnet is not None:
+                daemon.returncode = 0  # meant to go on when this object is gone: nothing to warn of
                 return devnet
             time.sleep(0.1)
     except BaseException:
@@ -103,6 +105,8 @@ def stop(home: Path) -> bool:
                 fix=f"See {home / 'devnet.log'}, then kill that process.",
             )
         time.sleep(0.05)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(devnet.pid, 0)  # where this process started it
     return True
 
 

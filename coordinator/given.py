@@ -1,10 +1,10 @@
 """What people type on the command line: amounts and addresses, checked before anything is sent."""
 
-from decimal import Decimal, InvalidOperation
+import re
 
 from eth_utils.address import is_checksum_address
 
-from coordinator.job_file import UNITS
+from coordinator.job_file import DECIMALS, UNITS
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
 
@@ -15,17 +15,14 @@ class GivenError(GradproofError):
 
 def amount_in_units(text: str) -> int:
     """Whole tokens, as typed, in smallest units; raises GivenError, never rounds."""
-    try:
-        scaled = Decimal(text) * UNITS
-    except InvalidOperation:
-        scaled = Decimal("NaN")
-    if not scaled.is_finite() or scaled < 0 or scaled != scaled.to_integral_value():
+    parts = re.fullmatch(r"(\d{1,20})(?:\.(\d{1,18}))?", text, re.ASCII)
+    if parts is None:
         raise GivenError(
             f"{text!r} is no amount of tokens",
             why="An amount is not negative and has at most 18 decimals.",
             fix="Write whole tokens, such as 12 or 0.5.",
         )
-    return int(scaled)
+    return int(parts[1]) * UNITS + int((parts[2] or "").ljust(DECIMALS, "0"))
 
 
 def checked_address(text: str) -> Address:

@@ -24,7 +24,8 @@ from protocol.rules.errors import GradproofError
 from protocol.rules.records import ZERO32, Address, Terms, Windows
 from protocol.training.authoring import JobSettings
 
-UNITS = 10**18
+DECIMALS = 18
+UNITS = 10**DECIMALS
 """Smallest units of the token in one whole token."""
 
 
@@ -176,7 +177,8 @@ def units(amount: Decimal) -> int:
 
 def whole(amount: int) -> str:
     """Smallest units to whole tokens, as people read them."""
-    return f"{Decimal(amount) / UNITS:f}".rstrip("0").rstrip(".") if amount else "0"
+    tokens, rest = divmod(amount, UNITS)
+    return f"{tokens}.{rest:0{DECIMALS}d}".rstrip("0").removesuffix(".")
 
 
 def _refuse(where: str, why: str, known: list[str] | None = None) -> JobFileError:

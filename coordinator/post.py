@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coordinator.job_file import JobFile
 from protocol.chain.client import Chain
+from protocol.chain.deploy import MarketConfig
 from protocol.chain.errors import InsufficientFunds
 from protocol.chain.tx_sender import Call, TxSender
 from protocol.rules.economics import required_escrow
@@ -66,7 +67,7 @@ def publish(store: ContentStore, authored: Authored, progress: Progress) -> None
 
 def check_market(chain: Chain, terms: Terms) -> None:
     """Raise BadTerm where `terms` break a constant of this market, so that nothing is sent."""
-    bounds = dict(chain.call(chain.market, "config"))
+    bounds = MarketConfig(*chain.call(chain.market, "config"))
 
     def between(name: str, value: int, low: int, high: int) -> None:
         if not low <= value <= high:
@@ -74,10 +75,10 @@ def check_market(chain: Chain, terms: Terms) -> None:
 
     for field in fields(Windows):
         length = getattr(terms.windows, field.name)
-        between(f"windows.{field.name}", length, bounds["minWindow"], bounds["maxWindow"])
-    between("rounds", terms.rounds, 1, bounds["maxRounds"])
-    between("panel", terms.panel, 1, bounds["maxPanel"])
-    between("bond", terms.bond, 1, bounds["maxBond"])
+        between(f"windows.{field.name}", length, bounds.min_window, bounds.max_window)
+    between("rounds", terms.rounds, 1, bounds.max_rounds)
+    between("panel", terms.panel, 1, bounds.max_panel)
+    between("bond", terms.bond, 1, bounds.max_bond)
     between("coordinator_bond", terms.coordinator_bond, 1, MAX_AMOUNT)
     between("max_failed_rounds", terms.max_failed_rounds, 1, MAX_FAILED_ROUNDS)
     between("min_verifiers", terms.min_verifiers, 1, MAX_VERIFIERS)

@@ -25,6 +25,13 @@ def test_named_coordinator_accepts_a_new_job() -> None:
     assert (send.function, send.args) == ("accept", (JOB, COORDINATOR))
 
 
+def test_job_that_was_not_vetted_is_moved_on_and_nothing_else() -> None:
+    scene = coordinator(coordinator=ZERO_ADDRESS, fit=False, advance_due=True)
+    scene.between_rounds()
+    assert [action.function for action in decide(scene.look())] == ["advance"]  # type: ignore[union-attr]  # sends
+    assert decide(coordinator(phase=Phase.UPDATE, fit=False).look()) == []
+
+
 def test_accepted_job_is_not_accepted_twice() -> None:
     scene = coordinator()
     scene.between_rounds()

@@ -6,9 +6,10 @@ import pytest
 
 from protocol.role.actions import Action, Answer, Hold, Send
 from protocol.rules import seats
+from protocol.rules.draws import drawn_tasks
 from protocol.rules.records import Phase, Stage
 from tests.support.rounds import JOB, address
-from tests.support.sights import COORDINATOR, VERIFIERS, Scene
+from tests.support.sights import VERIFIERS, Scene
 from verifier.draw import Limits, decide
 
 LIMITS = Limits()
@@ -35,8 +36,6 @@ def everybody(scene: Scene) -> dict[str, Sequence[Action]]:
 
 def drawn_bitmap(scene: Scene) -> int:
     """The tasks that this scene's beacon draws."""
-    from protocol.rules.draws import drawn_tasks
-
     draw = scene.look().jobs[JOB].round.draw
     return drawn_tasks(draw, 0b1111, scene.terms.tasks, scene.terms.checks)
 
@@ -229,5 +228,8 @@ def test_bond_above_the_owners_limit_is_not_locked_but_seals_are_opened() -> Non
     assert decide(scene.look(), tight)
 
 
-def test_coordinator_constant_is_no_verifier() -> None:
-    assert COORDINATOR not in PROVIDERS
+def test_job_that_was_not_vetted_gives_no_duties() -> None:
+    scene = scene_in(Phase.CHECK)
+    scene.round_fields["drawn"] = drawn_bitmap(scene)
+    scene.fit = False
+    assert all(actions == [] for actions in everybody(scene).values())

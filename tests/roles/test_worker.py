@@ -145,6 +145,19 @@ def test_owner_limits_are_kept() -> None:
     assert decide(scene.look(), Limits(smallest_reward=101))
 
 
+def test_job_that_was_not_vetted_is_neither_joined_nor_computed() -> None:
+    for scene in (stranger(phase=Phase.WAITING), Scene(phase=Phase.COMMIT)):
+        scene.fit = False
+        assert decide(scene.look(), LIMITS) == []
+
+
+def test_what_was_sealed_is_opened_even_where_the_manifest_is_gone() -> None:
+    scene = Scene(phase=Phase.REVEAL, fit=False)
+    scene.keep(Stage.WORK, 0)
+    scene.seal(Stage.WORK, 0)
+    assert len(decide(scene.look(), LIMITS)) == 1
+
+
 def test_slashed_worker_does_not_join_again() -> None:
     scene = Scene(phase=Phase.WAITING)
     scene.past.drop_slot(WORKERS[0][0])

@@ -118,7 +118,7 @@ def total(lines: list[Line], kind: str, reasons: set[Reason] | None = None) -> i
 
 
 @given(rounds())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_slashed_money_goes_to_panel_and_raiser_or_is_burnt(case: RoundCase) -> None:
     for lines in by_question(settled(case)).values():
         spent = total(lines, "credit", POT_REASONS) + total(lines, "burn", POT_BURNS)
@@ -126,7 +126,7 @@ def test_slashed_money_goes_to_panel_and_raiser_or_is_burnt(case: RoundCase) -> 
 
 
 @given(rounds())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_escrow_pays_at_most_its_worst_case(case: RoundCase) -> None:
     terms, result = case.terms, settled(case)
     from_escrow = 0
@@ -146,7 +146,7 @@ def test_escrow_pays_at_most_its_worst_case(case: RoundCase) -> None:
 
 
 @given(rounds())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_nobody_loses_more_than_the_bond_behind_the_seal(case: RoundCase) -> None:
     lost: dict[str, int] = defaultdict(int)
     for line in settled(case).lines:
@@ -160,7 +160,7 @@ def test_nobody_loses_more_than_the_bond_behind_the_seal(case: RoundCase) -> Non
 
 
 @given(rounds(truth_wins=True))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_true_answer_opened_in_time_is_never_slashed_while_truth_wins(case: RoundCase) -> None:
     truth = {
         seal.provider
@@ -176,7 +176,7 @@ def test_true_answer_opened_in_time_is_never_slashed_while_truth_wins(case: Roun
 
 
 @given(rounds(truth_wins=True))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_false_outcome_is_never_included_once_a_panel_saw_it(case: RoundCase) -> None:
     result = settled(case)
     for task, deeds in enumerate(case.tasks):

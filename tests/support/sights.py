@@ -47,6 +47,7 @@ class Scene:
     phase: Phase = Phase.COMMIT
     stored_phase: Phase | None = None
     advance_due: bool = False
+    fit: bool = True
     provider: Address = WORKERS[0][1]
     operator: Address = OPERATOR
     openings: dict[Key, Opening] = field(default_factory=dict)
@@ -142,6 +143,7 @@ class Scene:
                 round=round_,
                 stored_phase=self.phase if self.stored_phase is None else self.stored_phase,
                 roster=self.market.verifiers.at(EPOCH),
+                fit=self.fit,
                 advance_due=self.advance_due,
             )
         return Sight(

@@ -22,7 +22,8 @@ def amount_in_units(text: str) -> int:
             why="An amount is not negative and has at most 18 decimals.",
             fix="Write whole tokens, such as 12 or 0.5.",
         )
-    return int(parts[1]) * UNITS + int((parts[2] or "").ljust(DECIMALS, "0"))
+    tokens, rest = int(parts[1]), int((parts[2] or "").ljust(DECIMALS, "0"))
+    return tokens * UNITS + rest
 
 
 def checked_address(text: str) -> Address:

@@ -10,6 +10,7 @@
 Every field but `data` and `market.coordinator` has a default; anything unknown is refused.
 """
 
+import math
 import tomllib
 from dataclasses import fields
 from decimal import Decimal
@@ -90,19 +91,13 @@ class JobFile(_Strict):
 
     def settings(self) -> JobSettings:
         """The training section with its defaults; raises JobFileError for unknown names."""
-        known = {field.name: field for field in fields(JobSettings)}
+        known = sorted(field.name for field in fields(JobSettings))
+        given = {}
         for name, value in self.training.items():
             if name not in known:
-                raise _refuse(f"training.{name}", "there is no such setting", sorted(known))
-            default = getattr(JobSettings(), name)
-            wanted = (int, float) if isinstance(default, float) else type(default)
-            if isinstance(value, list):
-                self.training[name] = tuple(value)
-            elif not isinstance(value, wanted) or isinstance(value, bool):
-                raise _refuse(
-                    f"training.{name}", f"{value!r} is not of type {type(default).__name__}"
-                )
-        return JobSettings(**self.training)
+                raise _refuse(f"training.{name}", "there is no such setting", known)
+            given[name] = _setting(name, value, getattr(JobSettings(), name))
+        return JobSettings(**given)
 
     def terms(
         self,
@@ -144,6 +139,29 @@ class JobFile(_Strict):
         )
         check_terms(terms)
         return terms
+
+
+TOKENIZERS = ("bytes", "bpe")
+
+
+def _setting(name: str, value: Any, default: Any) -> Any:
+    """A training setting of its default's type; what no manifest shows is bounded here too."""
+    where = f"training.{name}"
+    if isinstance(default, tuple):
+        exact = name == "betas"  # a pair; patterns may be any number
+        if not isinstance(value, list) or (exact and len(value) != len(default)) or not value:
+            raise _refuse(where, f"{value!r} is not a list like {list(default)}")
+        return tuple(_setting(name, item, default[0]) for item in value)
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise _refuse(where, f"{value!r} is not of type {type(default).__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _refuse(where, f"{value!r} is not finite")
+    if isinstance(value, int) and value < (1 if default else 0):
+        raise _refuse(where, f"{value} is too small")
+    if name == "tokenizer" and value not in TOKENIZERS:
+        raise _refuse(where, f"it is one of {', '.join(TOKENIZERS)}")
+    return value
 
 
 def read_job_file(path: Path) -> JobFile:

@@ -18,7 +18,7 @@ from protocol.training.authoring import Authored, author_job
 
 Progress = Callable[[str, int, int], None]
 
-MAX_FAILED_ROUNDS, MAX_VERIFIERS, MAX_AMOUNT = 2**8 - 1, 2**16 - 1, 2**96 - 1
+MAX_FAILED_ROUNDS, MAX_VERIFIERS = 2**8 - 1, 2**16 - 1
 """What fits into the contract's fields."""
 
 
@@ -79,7 +79,6 @@ def check_market(chain: Chain, terms: Terms) -> None:
     between("rounds", terms.rounds, 1, bounds.max_rounds)
     between("panel", terms.panel, 1, bounds.max_panel)
     between("bond", terms.bond, 1, bounds.max_bond)
-    between("coordinator_bond", terms.coordinator_bond, 1, MAX_AMOUNT)
     between("max_failed_rounds", terms.max_failed_rounds, 1, MAX_FAILED_ROUNDS)
     between("min_verifiers", terms.min_verifiers, 1, MAX_VERIFIERS)
 

@@ -42,6 +42,7 @@ def post(
     json: Json = False,
 ) -> None:
     """Author a job, publish its files, put its budget into escrow."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from coordinator.job_file import read_job_file
@@ -54,7 +55,8 @@ def post(
     parsed.terms()
     settings = start_process()
     owner = Owner.open(wallet, settings.password.get_secret_value())
-    with open_store(settings.apis, settings.gateways) as store, Progress(transient=True) as bars:
+    bars = Progress(transient=True, console=Console(stderr=True))
+    with open_store(settings.apis, settings.gateways) as store, bars:
         tasks = {}
 
         def progress(what: str, done: int, total: int) -> None:

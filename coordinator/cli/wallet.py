@@ -10,6 +10,7 @@ from coordinator.cli.present import emit
 app = typer.Typer(
     help="Keys, balances, and the owner's bond.", no_args_is_help=True, rich_markup_mode=None
 )
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -90,7 +91,13 @@ def import_(name: str, key_file: Path) -> None:
     try:
         key = bytes.fromhex(key_file.read_text().strip().removeprefix("0x"))
     except (OSError, ValueError) as error:
-        raise WalletError(f"{key_file} holds no key", why=str(error)) from None
-    if len(key) != 32:
-        raise WalletError(f"{key_file} holds {len(key)} bytes", why="A key has 32.")
+        raise WalletError(
+            f"{key_file} holds no key", why=str(error), fix="Write 64 hex digits into it."
+        ) from None
+    if len(key) != 32 or not 0 < int.from_bytes(key, "big") < CURVE_ORDER:
+        raise WalletError(
+            f"{key_file} holds no key",
+            why="A key is 32 bytes, and a number below the order of secp256k1.",
+            fix="Export the key again as 64 hex digits.",
+        )
     emit({"address": store(start_process().wallet_path(name), key, _password())}, as_json=False)

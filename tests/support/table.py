@@ -88,7 +88,9 @@ class Table:
         """Whoever lost a slot or the post takes it again, so that the game goes on."""
         past = self.past()
         for worker in self.workers:
-            if worker not in [provider for _, provider in past.roster]:
+            # The first to join an empty roster may open the round, and so freeze it.
+            frozen = self.now().phase in (Phase.SEED, Phase.COMMIT, Phase.DRAW)
+            if not frozen and worker not in [provider for _, provider in past.roster]:
                 self.send(worker, "join", self.job, worker, 1)
         if past.coordinator_provider == ZERO_ADDRESS:
             self.send(self.coordinator, "accept", self.job, self.coordinator)

@@ -95,9 +95,10 @@ contract GatheringTest is Scales {
             }
         }
         assertTrue(mine != NOBODY, "no gatherer meets its own work in these blocks");
-        for (uint16 s = 0; s < 3; ++s) {
-            gather(s, s == seat ? ALL : ALL & ~(uint256(1) << mine));
-        }
+        // Two of three say they hold it, but one of the two computed it.
+        gather(seat, ALL);
+        gather((seat + 1) % 3, ALL);
+        gather((seat + 2) % 3, ALL & ~(uint256(1) << mine));
         passTo(Phase.Update);
         assertEq((market.roundOf(job).included >> mine) & 1, 0, "the worker's own word does not include");
     }

@@ -191,6 +191,21 @@ contract SettlementUpdateTest is Scales {
         _assertUpdate(false, false);
     }
 
+    function test_dissentWithoutLead_onlyTheLowestDissenterShares() public {
+        _sealedBy(TRUE, 1, LIE);
+        open(Stage.Update, Q, 0, TRUE);
+        for (uint16 s = 1; s < 5; ++s) {
+            open(Stage.UpdateCheck, Q, s, s == 1 ? LIE : TRUE);
+        }
+        pass();
+        _panel(TRUE, LIE, OTHER_LIE);
+        due(coordinatorOwner, -((3 * u) / 2));
+        _dueSeats([-b, u, u, 0, 0]);
+        _dueMembers([u, u, u]);
+        balance(B - (3 * U - (3 * U) / 2));
+        _assertUpdate(false, false);
+    }
+
     function test_dissentWithoutPanel_costsNobody() public {
         _checked(TRUE, 4, LIE);
         passTo(Phase.UpdateVerdictSeal);

@@ -11,8 +11,8 @@ import {Vm, vm} from "./Vm.sol";
 
 /// @notice A deployed market with funded actors, and the bytes they seal. No moves of a round: see `Play`.
 abstract contract Deployed is Assertions {
-    uint96 internal constant W = 101; // odd, so that halves round
-    uint96 internal constant F = 110;
+    uint96 internal constant W = 101; // odd, as f and u, so that halves round
+    uint96 internal constant F = 111;
     uint96 internal constant U = 53;
     uint96 internal constant B = 1_003;
     uint96 internal constant C = 1_207;

@@ -34,7 +34,7 @@ def _accept(sight: Sight, js: JobSight) -> Iterator[Action]:
 
 def _advance(sight: Sight, js: JobSight) -> Iterator[Action]:
     # An expired wait for rosters, or a beacon too old to be read, moves no phase but needs a call.
-    if js.advance_due or js.stored_phase == Phase.FINALISE:
+    if js.advance_due:
         job = js.past.job
         yield Send(f"{job}/advance/{sight.now}", "advance", (job,))
 

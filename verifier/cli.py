@@ -18,13 +18,17 @@ def run(
     largest_bond: Annotated[
         int, typer.Option(help="Ignore jobs whose bond is larger (token units).")
     ] = 2**96 - 1,
+    spot_checks: Annotated[
+        float,
+        typer.Option(help="Share of unchecked work to recompute, and challenge.", min=0.0, max=1.0),
+    ] = 0.0,
 ) -> None:
     """Run until stopped; the operator's keystore is GRADPROOF_OPERATOR."""
     from protocol.runtime.start import start_process
     from verifier.draw import Limits
     from verifier.service import run_verifier
 
-    run_verifier(start_process(), Limits(slots, largest_bond))
+    run_verifier(start_process(), Limits(slots, largest_bond, spot_checks))
 
 
 def audit(

@@ -12,6 +12,7 @@ from protocol.role.sight import JobSight, Sight
 from protocol.rules import seats
 from protocol.rules.history import RoundHistory
 from protocol.rules.records import Phase, Stage, bits
+from verifier.challenge import spot_check
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Limits:
 
     slots: int = 1
     largest_bond: int = 2**96 - 1
+    spot_checks: float = 0.0
 
 
 def decide(sight: Sight, limits: Limits) -> list[Action]:
@@ -31,11 +33,11 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
     for js in sight.jobs.values():
         actions += open_due(sight, js)
         if js.fit and js.past.terms.bond <= limits.largest_bond:
-            actions += _duties(sight, js)
+            actions += _duties(sight, js, limits)
     return actions
 
 
-def _duties(sight: Sight, js: JobSight) -> Iterator[Action]:
+def _duties(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Action]:
     record = js.open_round
     if record is None or len(js.roster) != js.round.verifiers:
         return  # not everything this round rests on has been read yet
@@ -44,10 +46,13 @@ def _duties(sight: Sight, js: JobSight) -> Iterator[Action]:
             yield from _check(sight, js, record)
         case Phase.GATHER:
             yield from _gather(sight, js, record)
+            yield from spot_check(sight, js, record, limits.spot_checks)
         case Phase.VERDICT_SEAL:
             yield from _panels(sight, js, record)
         case Phase.UPDATE_CHECK:
             yield from _check_update(sight, js, record)
+        case Phase.UPDATE_CHALLENGE:
+            yield from spot_check(sight, js, record, limits.spot_checks)
         case Phase.UPDATE_VERDICT_SEAL:
             yield from _update_panel(sight, js, record)
 

@@ -5,6 +5,7 @@ terms, every shard and bundle to its CID and root, and no file may be larger tha
 allows.
 """
 
+import re
 from pathlib import Path
 
 from torch import Tensor
@@ -29,6 +30,14 @@ FETCH_SECONDS = 60.0
 TOKENIZER_LIMIT = 16 << 20
 
 
+MAX_DEPTH = 32
+"""Levels of nesting in a document; no manifest and no index needs ten."""
+
+
+class TooDeep(GradproofError):
+    """A document is nested so deeply that parsing it could end the process."""
+
+
 class ManifestDiffers(GradproofError):
     """The manifest does not say what the job's terms say."""
 
@@ -46,10 +55,7 @@ class JobFiles:
     def manifest(self, past: JobHistory) -> Manifest:
         """The job's manifest; raises StorageError, ManifestError or ManifestDiffers."""
         if past.job not in self._manifests:
-            data = self.store.fetch_bytes(
-                Cid.raw(past.terms.manifest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS
-            )
-            manifest = Manifest.parse(data)
+            manifest = Manifest.parse(self._document(past.terms.manifest))
             _check_against_terms(manifest, past)
             self._manifests[past.job] = manifest
         return self._manifests[past.job]
@@ -85,12 +91,31 @@ class JobFiles:
         return self._bundle(result_schema(self.manifest(past)), root, cid)
 
     def _bundle(self, expect: Schema, root: bytes, cid: bytes) -> dict[str, Tensor]:
-        index = self.store.fetch_bytes(Cid.raw(cid), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
+        index = self._document(cid)
         lengths = {shard.cid: shard.length for shard in list_shards(index, expect)}
         return read_bundle(index, lambda c: self._fetch(c, lengths[c]), expect, root)
 
+    def _document(self, digest: bytes) -> bytes:
+        """A JSON document of strangers, small and flat enough to be parsed."""
+        data = self.store.fetch_bytes(Cid.raw(digest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
+        _check_depth(data)
+        return data
+
     def _fetch(self, cid: Cid, limit: int) -> Path:
         return self.cache.fetch(self.store, cid, limit, timeout=FETCH_SECONDS)
+
+
+def _check_depth(data: bytes) -> None:
+    # web3 raises the recursion limit on import, so the parser itself would overflow the C stack.
+    depth = 0
+    for bracket in re.finditer(rb"[\[\]{}]", data):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise TooDeep(
+                f"a document is nested more than {MAX_DEPTH} levels deep",
+                why="No manifest and no index is; this one was made to break its reader.",
+                fix="Do not work on this job.",
+            )
 
 
 def _check_against_terms(manifest: Manifest, past: JobHistory) -> None:

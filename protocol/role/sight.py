@@ -14,15 +14,14 @@ from protocol.rules.seats import Roster
 
 @dataclass(frozen=True, slots=True)
 class JobSight:
-    """One job: its past, where it stands for the next transaction, and what storage still says."""
+    """One job: its past, and where it stands for the next transaction."""
 
     past: JobHistory
     job: JobView
     round: RoundView
-    stored_phase: Phase
     roster: Roster  # verifiers of the round's epoch
     fit: bool = True  # its manifest was read, and is work that this release can do
-    advance_due: bool = False  # storage lags: a phase, a window or a beacon has to be moved on
+    advance_due: bool = False  # only its coordinator looks: storage lags and has to be moved on
 
     @property
     def open_round(self) -> RoundHistory | None:
@@ -36,7 +35,6 @@ class Sight:
     """Everything `decide` may look at; `now` is the block in which an action would land."""
 
     now: int
-    epoch: int
     provider: Address
     operator: Address
     market: MarketHistory
@@ -76,25 +74,30 @@ class Observer:
             if past.ending != Ending.NONE:
                 continue
             job, round_ = where_it_stands(self.chain, number)
-            _, kept = stored(self.chain, number)
             jobs[number] = JobSight(
                 past=past,
                 job=job,
                 round=round_,
-                stored_phase=kept.phase,
                 roster=market.verifiers.at(round_.epoch),
                 fit=self.is_fit(past),
-                advance_due=_clock(round_) != _clock(kept),
+                advance_due=self._must_advance(past, round_),
             )
         return Sight(
             now=self.indexer.block + 1,
-            epoch=self.chain.call(self.chain.market, "epoch"),
             provider=self.provider,
             operator=self.operator,
             market=market,
             jobs=jobs,
             openings=self.openings.all(),
         )
+
+    def _must_advance(self, past: JobHistory, now: RoundView) -> bool:
+        """Moving rounds on is the coordinator's duty, so nobody else asks what storage says."""
+        if past.terms.coordinator != self.operator:
+            return False
+        _, kept = stored(self.chain, past.job)
+        # A settlement too large for one call goes on without a change that a clock would show.
+        return kept.phase == Phase.FINALISE or _clock(kept) != _clock(now)
 
 
 def _clock(round_: RoundView) -> tuple[Phase, int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from eth_hash.auto import keccak
 
-from protocol.rules.records import Stage
+from protocol.rules.records import Address, Stage
 from protocol.rules.sealing import words
 
 MAX_TRIES = 16
@@ -66,6 +66,12 @@ def candidates(seed: bytes, seat: int, seats: int, verifiers: int) -> Iterator[i
         if index >= verifiers:
             return
         yield permute(seed, index, verifiers)
+
+
+def is_picked(beacon: bytes, operator: Address, question: int, share: float) -> bool:
+    """Whether `operator` looks at `question` of its own accord: a `share`, spread by chance."""
+    mixed = int.from_bytes(keccak(words(beacon, operator, question)), "big")
+    return mixed < int(share * 2**256)
 
 
 def holder(

@@ -61,20 +61,20 @@ def test_nothing_to_do_where_storage_is_up_to_date(phase: Phase) -> None:
 @pytest.mark.parametrize("phase", [Phase.WAITING, Phase.CHECK, Phase.SEED, Phase.ENDED])
 def test_round_is_moved_on_where_storage_lags(phase: Phase) -> None:
     """Also where the phase stays: an expired wait, a beacon that is too old."""
-    scene = coordinator(phase=phase, stored_phase=Phase.SEED, advance_due=True)
+    scene = coordinator(phase=phase, advance_due=True)
     [send] = decide(scene.look())
     assert isinstance(send, Send)
     assert (send.function, send.args) == ("advance", (JOB,))
 
 
 def test_settlement_is_driven_to_its_end() -> None:
-    [send] = decide(coordinator(phase=Phase.FINALISE).look())
+    [send] = decide(coordinator(phase=Phase.FINALISE, advance_due=True).look())
     assert isinstance(send, Send)
     assert send.function == "advance"
 
 
 def test_advance_has_a_key_per_block() -> None:
-    scene = coordinator(phase=Phase.FINALISE)
+    scene = coordinator(phase=Phase.FINALISE, advance_due=True)
     [first] = decide(scene.look())
     assert isinstance(first, Send)
     assert first.key.endswith("/100")

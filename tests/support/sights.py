@@ -45,7 +45,6 @@ class Scene:
 
     terms: Terms = field(default_factory=lambda: make_terms(tasks=4, checks=2))
     phase: Phase = Phase.COMMIT
-    stored_phase: Phase | None = None
     advance_due: bool = False
     fit: bool = True
     provider: Address = WORKERS[0][1]
@@ -141,14 +140,12 @@ class Scene:
                 past=self.past,
                 job=job,
                 round=round_,
-                stored_phase=self.phase if self.stored_phase is None else self.stored_phase,
                 roster=self.market.verifiers.at(EPOCH),
                 fit=self.fit,
                 advance_due=self.advance_due,
             )
         return Sight(
             now=100,
-            epoch=EPOCH,
             provider=self.provider,
             operator=self.operator,
             market=self.market,

@@ -26,7 +26,7 @@ from protocol.rules.records import ZERO32, Address, Terms, Windows
 from protocol.training.authoring import JobSettings
 
 DECIMALS = 18
-UNITS = 10**DECIMALS
+UNITS: int = 10**DECIMALS
 """Smallest units of the token in one whole token."""
 
 

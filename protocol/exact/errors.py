@@ -9,6 +9,7 @@ ExactError
 +-- NonFinite             the canonical NONFINITE outcome of a task (a result, not a fault)
 +-- InvalidProfile        a profile this engine does not implement
 +-- RouteUnavailable      the asked-for GEMM route fails or cannot run on this machine
+|   +-- KernelsUnavailable  native kernels cannot be built, or do not cover the request
 +-- FlushToZero           a computing thread flushes subnormal numbers to zero
 +-- SelfTestFailed        a primitive gives wrong bits on this machine
 """
@@ -103,6 +104,14 @@ class InvalidProfile(ExactError):
 
 class RouteUnavailable(ExactError):
     """The requested GEMM route cannot serve on this machine."""
+
+
+class KernelsUnavailable(RouteUnavailable):
+    """Native kernels cannot serve; the pure PyTorch path computes the same bits, more slowly."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"native kernels do not serve: {reason}; PyTorch computes the same bits")
 
 
 class FlushToZero(ExactError):

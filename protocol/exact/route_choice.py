@@ -17,12 +17,20 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from protocol.exact import known_answers
 from protocol.exact.contraction import Float64Route, Int8Route, Route
-from protocol.exact.errors import RouteUnavailable, SelfTestFailed
+from protocol.exact.errors import KernelsUnavailable, RouteUnavailable, SelfTestFailed
+from protocol.exact.kernels.gemm_route import KernelRoute
+from protocol.exact.kernels.library import Level
 from protocol.exact.profile import Profile
 
 _log = logging.getLogger(__name__)
 
-ROUTES: Final[tuple[Route, ...]] = (Int8Route(), Float64Route())
+ROUTES: Final[tuple[Route, ...]] = (
+    KernelRoute(Level.VNNI),
+    KernelRoute(Level.AVX2),
+    Int8Route(),
+    KernelRoute(Level.SCALAR),
+    Float64Route(),
+)
 """Every route, fastest first; binary64 is last and always the fallback."""
 
 ENVIRONMENT_VARIABLE: Final = "GRADPROOF_EXACT_ROUTE"
@@ -92,6 +100,9 @@ def _passes(name: str, profile: Profile, device: torch.device, threads: int) -> 
     try:
         with _disable_current_modes():
             known_answers.check_gemm(route, profile, device)
+    except KernelsUnavailable as unavailable:
+        _log.debug("GEMM route %s on %s: %s", name, device, unavailable)
+        return False
     except (SelfTestFailed, RuntimeError) as failure:
         _log.warning(
             "GEMM route %s is switched off on %s (%d threads): %s",

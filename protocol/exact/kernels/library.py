@@ -1,0 +1,122 @@
+"""The loaded library: its C functions, typed, and the instruction level they may use.
+
+ctypes releases the GIL during each call. Instruction levels are chosen at run time, by what the
+processor has and by what the caller allows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections.abc import Sequence
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from protocol.exact.errors import KernelsUnavailable
+from protocol.exact.kernels import build
+
+_log = logging.getLogger(__name__)
+
+SWITCH: Final = "GRADPROOF_EXACT_KERNELS"
+"""`off` switches the kernels off; `scalar`, `avx2` or `vnni` cap the instruction level."""
+
+
+class Level(IntEnum):
+    """Instruction sets that kernels are written for, as `library.hpp` numbers them."""
+
+    SCALAR = 0
+    AVX2 = 1
+    VNNI = 2
+
+
+class Status(IntEnum):
+    """How a kernel ended, as `library.hpp` numbers it."""
+
+    DONE = 0
+    NON_FINITE = 1
+    NO_MEMORY = 2
+
+
+class Library:
+    """The C functions of one compiled library."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._dll = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise KernelsUnavailable(f"{path} cannot be loaded: {error}") from error
+        self.level = Level(self._dll.gradproof_level())
+        self._gemm = self._dll.gradproof_gemm
+        self._gemm.argtypes = [
+            *(ctypes.c_int, ctypes.c_int, ctypes.c_void_p),
+            *(ctypes.c_void_p, ctypes.c_void_p) * 2,
+            ctypes.c_void_p,
+        ]
+
+    def gemm(self, level: Level, a: Tensor, b: Tensor, kb: int) -> tuple[Tensor, Status]:
+        """`a` [Z, M, K] by `b` [Z, K, N], binary32 on the CPU, any strides; b = 14 bits.
+
+        No size may be zero. The tensor is undefined unless the status is DONE.
+        """
+        z, m, k = a.shape
+        n = b.shape[2]
+        result = torch.empty(z, m, n, dtype=torch.float32)
+        status = self._gemm(
+            level,
+            torch.get_num_threads(),
+            _words((z, m, n, k, kb)),
+            a.data_ptr(),
+            _words(a.stride()),
+            b.data_ptr(),
+            _words(b.stride()),
+            result.data_ptr(),
+        )
+        return result, Status(status)
+
+
+def _words(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def allowed_level() -> Level:
+    """The highest level the environment allows; raises KernelsUnavailable when it is `off`."""
+    word = os.environ.get(SWITCH, "").lower()
+    if word in ("off", "0", "no", "false"):
+        raise KernelsUnavailable(f"{SWITCH}={word} switches them off")
+    if word in ("", "on", "1", "yes", "true"):
+        return Level.VNNI
+    if word.upper() not in Level.__members__:
+        raise KernelsUnavailable(f"{SWITCH}={word} is not one of off, scalar, avx2, vnni")
+    return Level[word.upper()]
+
+
+def best_level() -> Level:
+    """The highest level that processor and environment allow; raises KernelsUnavailable."""
+    allowed = allowed_level()
+    return min(allowed, library().level)
+
+
+def library() -> Library:
+    """The library of this process, built and loaded at the first call.
+
+    Raises KernelsUnavailable, after a warning in the log the first time.
+    """
+    loaded = _load()
+    if isinstance(loaded, KernelsUnavailable):
+        raise loaded
+    return loaded
+
+
+@lru_cache(maxsize=1)
+def _load() -> Library | KernelsUnavailable:
+    try:
+        return Library(build.library_path())
+    except KernelsUnavailable as unavailable:
+        _log.warning("%s", unavailable)
+        return unavailable

@@ -65,6 +65,15 @@ def _check(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]
 
 
 def _gather(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
+    known = sum(
+        1 << seal.question
+        for seal in record.seals.values()
+        if seal.stage == Stage.WORK and seal.outcome is not None
+    )
+    # The phase is that of the next block, the record that of the last one read: an opening between
+    # the two would look as if nobody held its result, and cost an honest worker half its pay.
+    if js.round.opened_tasks & ~known:
+        return
     for seat in seats.gatherer_seats(js.past.terms, js.round.draw, js.roster):
         if seat.provider == sight.provider and seat.seat not in record.gathered:
             yield Hold(js.past.job, record.number, seat.seat)

@@ -42,7 +42,7 @@ from protocol.training.export import export_model, generate
 
 TASKS, CHECKS, WORKER_SLOTS, VERIFIER_SLOTS = 6, 6, 2, 4
 """Every task is checked, so that the cheat is caught in its first round, whatever chance brings."""
-LAYERS, CORPUS_BYTES = 5, 2 << 20
+WIDTH, CORPUS_BYTES = 144, 2 << 20
 """A GPT-2 of about one million parameters, two megabytes of text."""
 BUDGET = units(Decimal(1000))
 PROMPT = "def "
@@ -113,7 +113,7 @@ def _post(chain: Chain, settings: Settings, coordinator: Actor, root: Path, roun
     console.print(f"the requester makes a job of the text in {library} ...")
     job_file = JobFile(
         data=Path(library),
-        training={"rounds": rounds, "tasks": TASKS, "layers": LAYERS, "most_bytes": CORPUS_BYTES},
+        training={"rounds": rounds, "tasks": TASKS, "width": WIDTH, "most_bytes": CORPUS_BYTES},
         market=MarketSection(
             coordinator=coordinator.operator.address,
             checks=CHECKS,

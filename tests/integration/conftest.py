@@ -32,7 +32,7 @@ from protocol.storage.store import open_store
 from tests.support.small_jobs import TEXTS, TRAINING
 
 BLOCK_SECONDS = 0.4
-PLAY_SECONDS = 200.0
+PLAY_SECONDS = 300.0
 WINDOWS = {  # in blocks: a busy machine must not miss a turn
     "waiting": 600,
     "commit": 200,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from protocol.exact import compositions, elementwise, functions, indexing
+from protocol.exact import compositions, convolution, elementwise, experts, functions, indexing
 from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
 
@@ -39,6 +39,7 @@ _STOCK: Final = """
     any.dim any.dims all.default all.dim equal.default is_nonzero.default
     _local_scalar_dense.default sym_size.int sym_stride.int sym_numel.default
     sym_storage_offset.default is_same_size.default _has_compatible_shallow_copy_type.default
+    _pack_padded_sequence.default
 """
 
 _INTEGER: Final = """
@@ -46,8 +47,10 @@ _INTEGER: Final = """
     bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor bitwise_xor.Scalar bitwise_not.default
     bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_right_shift.Tensor
     bitwise_right_shift.Tensor_Scalar remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor
-    floor_divide.default floor_divide.Scalar cumsum.default bincount.default isin.Tensor_Tensor
-    isin.Tensor_Scalar isin.Scalar_Tensor
+    floor_divide.default floor_divide.Scalar bincount.default isin.Tensor_Tensor
+    isin.Tensor_Scalar isin.Scalar_Tensor __and__.Scalar __and__.Tensor __or__.Scalar __or__.Tensor
+    __xor__.Scalar __xor__.Tensor __lshift__.Scalar __lshift__.Tensor __rshift__.Scalar
+    __rshift__.Tensor
 """
 
 _COMPUTED: Final[dict[str, Handler]] = {
@@ -146,6 +149,11 @@ _COMPUTED: Final[dict[str, Handler]] = {
     "native_layer_norm_backward.default": h.layer_norm_backward,
     "nll_loss_forward.default": h.nll_loss,
     "nll_loss_backward.default": h.nll_loss_backward,
+    "convolution.default": convolution.convolution,
+    "convolution_backward.default": convolution.convolution_backward,
+    "_grouped_mm.default": experts.grouped_mm,
+    "histc.default": experts.histogram,
+    "cumsum.default": indexing.cumsum,
     "where.self": indexing.where,
     "_to_copy.default": indexing.to_copy,
     "copy_.default": indexing.copy_,
@@ -159,6 +167,8 @@ _COMPUTED: Final[dict[str, Handler]] = {
     "empty.memory_format": indexing.zeros_like_empty,
     "new_empty.default": indexing.new_empty,
     "empty_like.default": indexing.empty_like,
+    "empty_strided.default": indexing.empty_strided,
+    "new_empty_strided.default": indexing.new_empty_strided,
 }
 
 # In-place variants: the computed result is copied over the first operand.
@@ -171,26 +181,37 @@ _IN_PLACE: Final = """
 """
 
 _LIBRARY_ATTENTION = (
-    "library attention kernels have no defined order; load the model with "
-    'attn_implementation="eager"'
+    "fused attention kernels have no defined order; call it as "
+    "torch.nn.functional.scaled_dot_product_attention, which exact() replaces, or load the model "
+    'with attn_implementation="eager"'
+)
+_REPLACED = (
+    "this kernel has no defined order; call the function of torch or the module, which exact() "
+    "replaces by its own composition"
 )
 _LIBRARY_RANDOM = "library generators differ between devices; use protocol.exact.uniform"
 _STOCK_OPTIMISER = (
-    "stock optimisers take their bias corrections from the host's libm; use protocol.exact.adamw"
+    "this optimiser takes its bias corrections from the host's libm; use torch.optim.SGD, "
+    "protocol.exact.optimise or protocol.exact.adamw"
 )
 
 REFUSED: Final[dict[str, str]] = {
     "_scaled_dot_product": _LIBRARY_ATTENTION,
-    "native_dropout": "dropout must be 0, or use protocol.exact.uniform for its mask",
+    "_safe_softmax": _LIBRARY_ATTENTION,
+    "native_dropout": _REPLACED,
+    "native_batch_norm": _REPLACED,
+    "cudnn_batch_norm": _REPLACED,
+    "native_group_norm": _REPLACED,
+    "mkldnn_rnn_layer": _REPLACED,
+    "_cudnn_rnn": _REPLACED,
+    "_thnn_fused": _REPLACED,
     "bernoulli": _LIBRARY_RANDOM,
     "rand": _LIBRARY_RANDOM,
     "normal": _LIBRARY_RANDOM,
     "uniform": _LIBRARY_RANDOM,
     "multinomial": _LIBRARY_RANDOM,
-    "_record_function": _STOCK_OPTIMISER,
     "_fused_adam": _STOCK_OPTIMISER,
     "_foreach": "multi-tensor kernels are not defined; pass foreach=False",
-    "cumsum": "it is defined for integers only",
     "arange": "it is defined for integers only",
 }
 
@@ -224,6 +245,13 @@ def _integer(function: OpOverload) -> Handler:
     return handler
 
 
+def _named_section(_: Engine, name: str, args: str | None = None) -> Any:
+    """A section of the profiler: how an optimiser of torch announces itself."""
+    if name.startswith("Optimizer.step#") and name != "Optimizer.step#SGD.step":
+        raise h.Refused(_STOCK_OPTIMISER)
+    return torch.ops.profiler._record_function_enter_new.default(name, args)
+
+
 def _in_place(computed: Handler) -> Handler:
     def handler(engine: Engine, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = computed(engine, x, *args, **kwargs)
@@ -242,6 +270,10 @@ def _table() -> dict[OpOverload, Handler]:
         packet, overload = name.split(".")
         table[_resolve(f"{packet}_.{overload}")] = _in_place(_COMPUTED[name])
     table[_resolve("pow_.Scalar")] = _in_place(h.power)
+    table[torch.ops.profiler._record_function_enter_new.default] = _named_section
+    table[torch.ops.profiler._record_function_exit._RecordFunction] = _stock(
+        torch.ops.profiler._record_function_exit._RecordFunction
+    )
     return table
 
 

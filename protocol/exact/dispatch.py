@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +24,17 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from protocol.exact.allowlist import TABLE, refusal
+from protocol.exact.draws import drawing
 from protocol.exact.errors import (
     AutocastActive,
     CompiledCode,
+    MixedDevices,
     UnsupportedDtype,
     UnsupportedOp,
 )
 from protocol.exact.handlers import Engine, Refused
 from protocol.exact.known_answers import require_subnormals
+from protocol.exact.library_calls import LibraryCalls
 from protocol.exact.profile import Profile, resolve
 from protocol.exact.route_choice import choose_route, requested_route
 
@@ -38,27 +42,62 @@ DTYPES: Final = frozenset(
     {torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool}
 )
 
+_ACROSS_DEVICES: Final = frozenset(
+    {
+        torch.ops.aten.copy_.default,
+        torch.ops.aten.index.Tensor,  # indices may stay on the host
+        torch.ops.aten.index_put.default,
+        torch.ops.aten.index_put_.default,
+    }
+)
+
 # With the separator, so that a package whose name merely starts alike counts as the user's.
 _NOT_THE_USERS = tuple(f"{Path(f).parent}{os.sep}" for f in (torch.__file__, __file__))
 
 
 @contextmanager
-def exact(profile: Profile | str = "exact-1", *, route: str | None = None) -> Iterator[Engine]:
+def exact(
+    profile: Profile | str = "exact-1",
+    *,
+    route: str | None = None,
+    seed: int | None = None,
+    stream: int = 0,
+    step: int = 0,
+) -> Iterator[Engine]:
     """Run every torch operation of the block by the numeric profile, forward and backward.
 
     `route` names the GEMM route ('float64', 'int8'); None takes GRADPROOF_EXACT_ROUTE, else the
-    fastest one whose self-test passes. Raises on entry: AutocastActive, CompiledCode, FlushToZero,
-    InvalidProfile, RouteUnavailable, SelfTestFailed; inside: UnsupportedOp, UnsupportedDtype,
-    NonFinite. Run the backward pass inside too: outside, stock kernels compute it.
+    fastest one whose self-test passes. `seed` (64 bits), `stream` and `step` (32 bits) address the
+    random numbers of dropout; without a seed it is refused. Raises on entry: AutocastActive,
+    CompiledCode, FlushToZero, InvalidProfile, InvalidSeed, RandomnessInUse, RouteUnavailable,
+    SelfTestFailed; inside: UnsupportedOp, UnsupportedDtype, MixedDevices, NonFinite. Run the
+    backward pass inside too: outside, stock kernels compute it.
     """
     _require_plain_execution()
     with _disable_current_modes():
         require_subnormals()
     resolved = resolve(profile)
-    engine = Engine(resolved, requested_route(route))
-    choose_route(engine.route, resolved)  # the self-tests run here, before any task arithmetic
-    with ExactMode(engine):
-        yield engine
+    name = requested_route(route)
+    choose_route(name, resolved)  # the self-tests run here, before any task arithmetic
+    with drawing(seed, stream, step) as draws:
+        engine = Engine(resolved, name, draws)
+        with ExactMode(engine), LibraryCalls(partial(_replace, engine)):
+            yield engine
+
+
+def _replace(
+    engine: Engine,
+    name: str,
+    ours: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    try:
+        return ours(engine, *args, **kwargs)
+    except Refused as refused:
+        raise UnsupportedOp(
+            name, "default", _shapes(args, kwargs), _where(), str(refused)
+        ) from None
 
 
 class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped in torch
@@ -83,8 +122,11 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
                 with self:
                     return func.decompose(*args, **kwargs)
             raise _unsupported(func, args, kwargs, refusal(_name(func)))
-        _check_dtypes(func, args)
-        _check_dtypes(func, kwargs.values())
+        tensors: list[Tensor] = []
+        _collect(func, args, tensors)
+        _collect(func, kwargs.values(), tensors)
+        if len(tensors) > 1:
+            _check_devices(func, tensors)
         try:
             if torch._C._len_torch_dispatch_stack():  # an outer engine must not see the workings
                 with _disable_current_modes():
@@ -98,18 +140,30 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
         return result
 
 
-def _check_dtypes(func: OpOverload, values: Any) -> None:
+def _collect(func: OpOverload, values: Any, tensors: list[Tensor]) -> None:
+    """Gather the tensors among `values`, their types checked."""
     for value in values:
         if isinstance(value, Tensor):
             if value.dtype not in DTYPES:
                 raise UnsupportedDtype(str(value.dtype), str(func), _where())
             if value.layout is not torch.strided:
                 raise UnsupportedDtype(str(value.layout), str(func), _where())
+            tensors.append(value)
         elif isinstance(value, torch.dtype):
             if value not in DTYPES:
                 _refuse_dtype(value, func)
         elif isinstance(value, (list, tuple)):
-            _check_dtypes(func, value)
+            _collect(func, value, tensors)
+
+
+def _check_devices(func: OpOverload, tensors: list[Tensor]) -> None:
+    """Copies cross devices, and host scalars may meet any; everything else stays on one."""
+    device = tensors[0].device
+    if all(t.device == device for t in tensors) or func in _ACROSS_DEVICES:
+        return
+    devices = sorted({str(t.device) for t in tensors if t.ndim or t.device.type != "cpu"})
+    if len(devices) > 1:
+        raise MixedDevices(str(func), devices, _where())
 
 
 def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
@@ -124,8 +178,11 @@ def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
 def _unsupported(
     func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
 ) -> UnsupportedOp:
-    shapes = [_describe(a) for a in (*args, *kwargs.values())]
-    return UnsupportedOp(_name(func), func._overloadname, shapes, _where(), reason)
+    return UnsupportedOp(_name(func), func._overloadname, _shapes(args, kwargs), _where(), reason)
+
+
+def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    return [_describe(a) for a in (*args, *kwargs.values())]
 
 
 def _name(func: OpOverload) -> str:

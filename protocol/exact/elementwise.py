@@ -90,11 +90,15 @@ def power(x: Tensor, exponent: int) -> Tensor:
 
 
 def to_int(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Truncate binary32 to an integer type (to bool: x != 0). NonFinite when it does not fit."""
+    """Truncate binary32 to an integer type (to bool: x != 0). NonFinite when it does not fit.
+
+    Minus infinity, the logarithm of 0, becomes the smallest integer: models that sort distances
+    into logarithmic buckets convert it and then drop it.
+    """
     if dtype is torch.bool:
         return x != 0
-    whole = x.trunc()
     info = torch.iinfo(dtype)
+    whole = torch.where(x == float("-inf"), float(info.min), x.trunc())
     # max + 1 is a power of two and exact in binary32, unlike max itself; NaN fails both tests.
     fits = (whole >= float(info.min)) & (whole < float(info.max + 1))
     if not bool(fits.all()):

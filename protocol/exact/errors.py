@@ -4,10 +4,14 @@ ExactError
 +-- UnsupportedOp         an ATen call that is not on the allow-list
 +-- UnsupportedDtype      a tensor outside binary32, int64, int32, uint8, int8, bool
 +-- AutocastActive        autocast would change the dtypes behind the engine's back
++-- MixedDevices          one call got tensors of two devices
 +-- CompiledCode          compiled kernels would bypass the engine
 +-- GradientNotRecorded   a plain primitive was called on a tensor that wants gradients
 +-- NonFinite             the canonical NONFINITE outcome of a task (a result, not a fault)
 +-- InvalidProfile        a profile this engine does not implement
++-- InvalidSeed           a seed, stream or step that addresses no random numbers
++-- InvalidUpdate         parameters, gradients and optimiser that do not fit together
++-- RandomnessInUse       another thread is inside a block that draws random numbers
 +-- RouteUnavailable      the asked-for GEMM route fails or cannot run on this machine
 |   +-- KernelsUnavailable  native kernels cannot be built, or do not cover the request
 +-- FlushToZero           a computing thread flushes subnormal numbers to zero
@@ -65,6 +69,17 @@ class AutocastActive(ExactError):
         )
 
 
+class MixedDevices(ExactError):
+    """One call got tensors of different devices, or of a device that holds no values."""
+
+    def __init__(self, op: str, devices: Sequence[str], where: str) -> None:
+        self.op, self.devices, self.where = op, tuple(devices), where
+        super().__init__(
+            f"{op} at {where}: its tensors are on {' and '.join(self.devices)}; "
+            "move the whole model and its batch to one device (cpu or cuda)"
+        )
+
+
 class CompiledCode(ExactError):
     """torch.compile was asked to run inside the engine."""
 
@@ -100,6 +115,24 @@ class NonFinite(ExactError):
 
 class InvalidProfile(ExactError):
     """The requested numeric profile is not one this engine implements."""
+
+
+class InvalidSeed(ExactError):
+    """A seed, stream or step outside its range, or a draw whose number got lost."""
+
+
+class InvalidUpdate(ExactError):
+    """An optimiser step over tensors that do not fit together, or that its rule cannot step."""
+
+
+class RandomnessInUse(ExactError):
+    """Two threads of one process want to draw random numbers at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another thread is inside exact(seed=...): draws are counted per process, so only one "
+            "block may draw at a time; wait for it, or compute in another process"
+        )
 
 
 class RouteUnavailable(ExactError):

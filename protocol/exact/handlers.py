@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from protocol.exact import compositions, elementwise, reductions
+from protocol.exact.draws import Draws
 from protocol.exact.elementwise import Operand
 from protocol.exact.profile import Profile
 from protocol.exact.route_choice import choose_route
@@ -30,10 +31,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What handlers depend on besides their operands: the profile and the wish for a route."""
+    """What handlers depend on besides their operands: profile, wished route, random numbers."""
 
     profile: Profile
     route: str | None
+    draws: Draws | None = None
 
     def gemm(self, a: Tensor, b: Tensor) -> Tensor:
         """`a . b` by the profile, through the route that serves the operands' device."""

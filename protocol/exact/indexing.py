@@ -16,6 +16,14 @@ from protocol.exact import elementwise, reductions
 from protocol.exact.handlers import Engine, Refused, is_float
 
 
+def cumsum(_: Engine, x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    if (dtype or x.dtype).is_floating_point:
+        raise Refused("it is defined for integers only")
+    if x.is_floating_point():
+        x = elementwise.to_int(x, dtype or x.dtype)
+    return torch.cumsum(x, dim, dtype=dtype)
+
+
 def where(_: Engine, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if is_float(x, y):
         x, y = elementwise.binary32(x, x), elementwise.binary32(y, y)
@@ -133,6 +141,16 @@ def zeros_like_empty(_: Engine, *args: Any, **options: Any) -> Tensor:
 
 
 def new_empty(_: Engine, x: Tensor, size: Sequence[int], **options: Any) -> Tensor:
+    return x.new_zeros(size, **options)
+
+
+def empty_strided(_: Engine, size: Sequence[int], _stride: object, **options: Any) -> Tensor:
+    return torch.zeros(size, **options)
+
+
+def new_empty_strided(
+    _: Engine, x: Tensor, size: Sequence[int], _stride: object, **options: Any
+) -> Tensor:
     return x.new_zeros(size, **options)
 
 

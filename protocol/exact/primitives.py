@@ -6,7 +6,7 @@ They compute exactly what the engine computes for the matching ATen call, inside
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from protocol.exact import (
     optimiser,
     random,
     reductions,
+    update_rules,
 )
 from protocol.exact.dispatch import DTYPES
 from protocol.exact.errors import GradientNotRecorded, UnsupportedDtype
@@ -53,6 +54,8 @@ def _tensors(values: Iterable[object]) -> Iterable[Tensor]:
             yield value
         elif isinstance(value, (list, tuple)):
             yield from _tensors(value)
+        elif isinstance(value, Mapping):
+            yield from _tensors(value.values())
 
 
 @_plain
@@ -106,6 +109,11 @@ rms_norm = _plain(compositions.rms_norm)
 adamw = _plain(optimiser.adamw)
 global_norm = _plain(optimiser.global_norm)
 clip_by_norm = _plain(optimiser.clip_by_norm)
+sgd = _plain(update_rules.sgd)
+adam = _plain(update_rules.adam)
+lion = _plain(update_rules.lion)
+muon = _plain(update_rules.muon)
+optimise = _plain(update_rules.optimise)
 aggregate = _plain(optimiser.aggregate)
 
 random_bits = _plain(random.random_bits)

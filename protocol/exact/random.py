@@ -49,12 +49,12 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> list[Tensor]:
     return [c0, c1, c2, c3]
 
 
-def random_bits(draw: Draw, shape: Sequence[int]) -> Tensor:
+def random_bits(draw: Draw, shape: Sequence[int], device: torch.device | None = None) -> Tensor:
     """32 random bits per element as int64 in [0, 2^32); element i is row-major index i."""
     count = prod(shape)
     if count > _WORD:
         raise ValueError(f"{count} elements: one draw addresses fewer than 2^32")
-    element = torch.arange(count, dtype=torch.int64)
+    element = torch.arange(count, dtype=torch.int64, device=device)
     words = [torch.full_like(element, w) for w in (draw.stream, draw.step, draw.operation)]
     key = (draw.key & _WORD, draw.key >> 32)
     return philox([*words, element], key)[0].reshape(list(shape))

@@ -17,13 +17,14 @@ from tests.support.exact_tensors import MINUS_ZERO, from_bits, patterns, same_bi
 
 X = torch.ones(4, 4)
 MASK = torch.eye(4, dtype=torch.bool)
+FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 REFUSED: dict[str, Callable[[], object]] = {
     "fft_fft": lambda: torch.fft.fft(X),
-    "convolution": lambda: F.conv1d(X.view(1, 4, 4), X.view(4, 4, 1)),
-    "_scaled_dot_product": lambda: F.scaled_dot_product_attention(*[X.view(1, 1, 4, 4)] * 3),
+    "ctc_loss": lambda: F.ctc_loss(X.view(4, 1, 4), MASK[:1].long(), (4,), (2,)),
+    "_scaled_dot_product": lambda: FUSED_ATTENTION(*[X.view(1, 1, 4, 4)] * 3),
     "randn": lambda: torch.randn(3),
-    "bernoulli": lambda: F.dropout(X, 0.5),
+    "bernoulli": lambda: X.bernoulli(),
     "exponential_": lambda: X.clone().exponential_(),
     "normal_": lambda: X.clone().normal_(),
     "cumsum": lambda: X.cumsum(0),
@@ -34,7 +35,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "var": lambda: X.var(),
     "linalg_inv": lambda: torch.linalg.inv(X + MASK),
     "_foreach": lambda: torch._foreach_add([X], [X]),
-    "native_batch_norm": lambda: F.batch_norm(X, X[0], X[0], training=True),
+    "native_batch_norm": lambda: torch.native_batch_norm(X, None, None, None, None, True, 0.1, 0.1),
+    "dropout": lambda: F.dropout(X, 0.5),
     "mm.out": lambda: torch.mm(X, X, out=torch.empty_like(X)),
     "remainder": lambda: X % 0.3,
     "index_put": lambda: X.clone().index_put_((torch.tensor([0, 0]),), X[:2]),

@@ -194,7 +194,8 @@ contract RostersTest is Play {
         market.release(1);
     }
 
-    /// @notice Any sequence of enrolments and retirements: each epoch's roster holds each slot at most once.
+    /// @notice Any sequence of enrolments and retirements: each epoch's roster holds each slot at most once,
+    /// and the next one exactly those that are enrolled and not retired.
     function testFuzz_verifierRosters_areSets(uint256 moves) public {
         uint32 next = 1;
         for (uint256 i = 0; i < 12; ++i) {
@@ -209,23 +210,30 @@ contract RostersTest is Play {
                 _tryRetire(uint32(1 + (move >> 4) % (next - 1)));
             }
         }
-        for (uint64 e = 50; e <= market.epoch() + 1; ++e) {
+        for (uint64 e = 50; e <= market.epoch(); ++e) {
             _assertSet(e, next);
         }
+        bool[] memory seen = _assertSet(market.epoch() + 1, next);
+        for (uint32 slot = 1; slot < next; ++slot) {
+            assertTrue(seen[slot] != retired[slot], "enrolled and not retired, or the other way round");
+        }
     }
+
+    mapping(uint32 slot => bool) private retired;
 
     function _tryRetire(uint32 slot) private {
         for (uint256 v = 0; v < verifiers.length; ++v) {
             vm.prank(verifiers[v]);
             try market.retire(slot) {
+                retired[slot] = true;
                 return;
             } catch {}
         }
     }
 
-    function _assertSet(uint64 e, uint32 next) private view {
+    function _assertSet(uint64 e, uint32 next) private view returns (bool[] memory seen) {
         (uint32[] memory slots,) = market.verifierRoster(e);
-        bool[] memory seen = new bool[](next);
+        seen = new bool[](next);
         for (uint256 i = 0; i < slots.length; ++i) {
             assertTrue(slots[i] != 0 && slots[i] < next && !seen[slots[i]], "a slot twice, or none");
             seen[slots[i]] = true;

@@ -35,7 +35,7 @@ class Deployment:
             fields = json.loads(path.read_text())
         except FileNotFoundError:
             raise BadAddressBook(f"there is no address book at {path}", fix=fix) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BadAddressBook(f"{path} is no address book", why=str(error), fix=fix) from None
         names = {"chain_id", "market", "vault", "token", "block"}
         if not isinstance(fields, dict) or set(fields) != names:
@@ -47,6 +47,13 @@ class Deployment:
                 raise BadAddressBook(
                     f"{path} names no address as {name}",
                     why=f"{fields[name]!r} is not a checksummed address.",
+                    fix=fix,
+                )
+        for name in ("chain_id", "block"):
+            if type(fields[name]) is not int or fields[name] < 0:
+                raise BadAddressBook(
+                    f"{path} names no number as {name}",
+                    why=f"It says {fields[name]!r}.",
                     fix=fix,
                 )
         return cls(**fields)

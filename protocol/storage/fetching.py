@@ -176,8 +176,8 @@ class BlockWindow:
         now = time.monotonic()
         if now >= self._deadline:
             raise StoreUnavailable(
-                "the content did not arrive in the time allowed. "
-                "Allow more time, or add a faster source."
+                "the content did not arrive in the time allowed",
+                fix="Allow more time, or add a faster source.",
             )
         for ticket, request in list(self._flying.items()):
             if request.due <= now:

@@ -109,7 +109,7 @@ class ContentStore:
     def _blocks(self, timeout: float | None) -> BlockWindow:
         sources: list[Source] = [*self._apis, *self._gateways]
         if not sources:
-            raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
+            raise StoreUnavailable("no content store is configured", fix=HOW_TO_START)
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         return BlockWindow(
             sources,
@@ -162,7 +162,7 @@ class ContentStore:
 
     def _unavailable(self, what: str, failures: list[str]) -> StoreUnavailable:
         why = "; ".join(failures) or "no RPC endpoint is configured"
-        return StoreUnavailable(f"no daemon could {what}: {why}. {HOW_TO_START}")
+        return StoreUnavailable(f"no daemon could {what}", why=why, fix=HOW_TO_START)
 
     def close(self) -> None:
         """Close the connections of every source."""
@@ -198,7 +198,7 @@ def open_store(
     `StoreUnavailable` when there is no address or a malformed one.
     """
     if not apis and not gateways:
-        raise StoreUnavailable(f"no content store is configured. {HOW_TO_START}")
+        raise StoreUnavailable("no content store is configured", fix=HOW_TO_START)
     # Imported late: ipfshttpclient takes a quarter of a second.
     from protocol.storage.sources import ApiSource, GatewaySource
 

@@ -21,6 +21,7 @@ from protocol.training.errors import DocumentError
 # A document fits one raw block, so that its CID is the SHA-256 of its bytes.
 MAX_DOCUMENT_BYTES: Final = 1 << 20
 # Beyond 2^53 - 1 the JSON readers of other languages lose digits.
+MAX_DEPTH: Final = 32
 MAX_INTEGER: Final = (1 << 53) - 1
 _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -183,6 +184,8 @@ def read_document(data: bytes, name: str, error: type[DocumentError]) -> Node:
 
     if len(data) > MAX_DOCUMENT_BYTES:
         refuse(f"{len(data)} bytes", f"at most {MAX_DOCUMENT_BYTES}")
+    if _depth(data) > MAX_DEPTH:
+        refuse(f"more than {MAX_DEPTH} levels of nesting", "a document that a reader survives")
     try:
         value = json.loads(data.decode("ascii"), parse_float=no_float, parse_constant=no_float)
     except (ValueError, RecursionError) as cause:
@@ -191,6 +194,17 @@ def read_document(data: bytes, name: str, error: type[DocumentError]) -> Node:
     if encode_json(value) != data:
         refuse("another spelling", "canonical JSON: sorted unique keys, no white space, ASCII")
     return Node(value, name, error)
+
+
+def _depth(data: bytes) -> int:
+    """Deepest nesting, brackets in strings included: no honest document has many of those."""
+    # The JSON parser recurses, and web3 raises Python's recursion limit when it is imported, so a
+    # deep document would overflow the C stack and end the process.
+    depth = deepest = 0
+    for bracket in re.finditer(rb"[\[\]{}]", data):
+        depth += 1 if bracket[0] in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _shorten(text: str) -> str:

@@ -99,6 +99,18 @@ def test_garbageForABook_isRefused(
     assert "is no address book" in refused("job", "show")
 
 
+def test_folderForABook_isRefused(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADPROOF_DEPLOYMENT", str(tmp_path))
+    assert "is no address book" in refused("job", "show")
+
+
+def test_bookWithoutANumber_isRefused(refused: Refused, book: Callable[..., None]) -> None:
+    book(chain_id="31337")
+    assert "names no number as chain_id" in refused("job", "show")
+
+
 def test_swappedVaultAndMarket_areNotOurs(
     refused: Refused, book: Callable[..., None], devnet: Devnet
 ) -> None:

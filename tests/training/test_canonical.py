@@ -113,3 +113,14 @@ def test_document_over_the_limit_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(ManifestError) as caught:
         read_document(data, "manifest", ManifestError)
     assert str(MAX_DOCUMENT_BYTES) in caught.value.expected
+
+
+@pytest.mark.parametrize("bracket", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_nesting_is_refused_before_a_recursive_parser_sees_it(
+    bracket: tuple[bytes, bytes],
+) -> None:
+    """Web3 lifts Python's recursion limit; a deep document would then end the process."""
+    opening, closing = bracket
+    data = opening * 100_000 + b"1" + closing * 100_000
+    with pytest.raises(ManifestError, match="levels of nesting"):
+        read_document(data, "manifest", ManifestError)

@@ -18,7 +18,7 @@ from protocol.exact import compositions, convolution, elementwise, experts, func
 from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
 
-_STOCK: Final = """
+STOCK: Final = """
     view.default _unsafe_view.default reshape.default _reshape_alias.default
     as_strided.default permute.default transpose.int t.default expand.default slice.Tensor
     select.int split.Tensor split_with_sizes.default unsafe_split.Tensor chunk.default unbind.int
@@ -42,7 +42,7 @@ _STOCK: Final = """
     _pack_padded_sequence.default
 """
 
-_INTEGER: Final = """
+INTEGER: Final = """
     arange.default arange.start arange.start_step bitwise_and.Tensor bitwise_and.Scalar
     bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor bitwise_xor.Scalar bitwise_not.default
     bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_right_shift.Tensor
@@ -53,7 +53,7 @@ _INTEGER: Final = """
     __rshift__.Tensor
 """
 
-_COMPUTED: Final[dict[str, Handler]] = {
+COMPUTED: Final[dict[str, Handler]] = {
     "add.Tensor": h.add,
     "add.Scalar": lambda e, x, y, alpha=1: h.add(e, x, y, alpha=alpha),
     "sub.Tensor": h.sub,
@@ -172,7 +172,7 @@ _COMPUTED: Final[dict[str, Handler]] = {
 }
 
 # In-place variants: the computed result is copied over the first operand.
-_IN_PLACE: Final = """
+IN_PLACE: Final = """
     add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
     lerp.Scalar lerp.Tensor addcmul.default addcdiv.default clamp.default clamp_min.default
     clamp_max.default relu.default neg.default sqrt.default exp.default tanh.default
@@ -263,12 +263,12 @@ def _in_place(computed: Handler) -> Handler:
 
 
 def _table() -> dict[OpOverload, Handler]:
-    table = {_resolve(name): _stock(_resolve(name)) for name in _STOCK.split()}
-    table |= {_resolve(name): _integer(_resolve(name)) for name in _INTEGER.split()}
-    table |= {_resolve(name): handler for name, handler in _COMPUTED.items()}
-    for name in _IN_PLACE.split():
+    table = {_resolve(name): _stock(_resolve(name)) for name in STOCK.split()}
+    table |= {_resolve(name): _integer(_resolve(name)) for name in INTEGER.split()}
+    table |= {_resolve(name): handler for name, handler in COMPUTED.items()}
+    for name in IN_PLACE.split():
         packet, overload = name.split(".")
-        table[_resolve(f"{packet}_.{overload}")] = _in_place(_COMPUTED[name])
+        table[_resolve(f"{packet}_.{overload}")] = _in_place(COMPUTED[name])
     table[_resolve("pow_.Scalar")] = _in_place(h.power)
     table[torch.ops.profiler._record_function_enter_new.default] = _named_section
     table[torch.ops.profiler._record_function_exit._RecordFunction] = _stock(

@@ -42,6 +42,8 @@ DTYPES: Final = frozenset(
     {torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool}
 )
 
+_DEVICES: Final = ("cpu", "cuda")
+
 _ACROSS_DEVICES: Final = frozenset(
     {
         torch.ops.aten.copy_.default,
@@ -125,7 +127,7 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
         tensors: list[Tensor] = []
         _collect(func, args, tensors)
         _collect(func, kwargs.values(), tensors)
-        if len(tensors) > 1:
+        if tensors:
             _check_devices(func, tensors)
         try:
             if torch._C._len_torch_dispatch_stack():  # an outer engine must not see the workings
@@ -159,10 +161,11 @@ def _collect(func: OpOverload, values: Any, tensors: list[Tensor]) -> None:
 def _check_devices(func: OpOverload, tensors: list[Tensor]) -> None:
     """Copies cross devices, and host scalars may meet any; everything else stays on one."""
     device = tensors[0].device
-    if all(t.device == device for t in tensors) or func in _ACROSS_DEVICES:
+    alike = all(t.device == device for t in tensors[1:]) or func in _ACROSS_DEVICES
+    if alike and device.type in _DEVICES:
         return
     devices = sorted({str(t.device) for t in tensors if t.ndim or t.device.type != "cpu"})
-    if len(devices) > 1:
+    if len(devices) > 1 or device.type not in _DEVICES:
         raise MixedDevices(str(func), devices, _where())
 
 

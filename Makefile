@@ -52,6 +52,10 @@ pytest:
 contracts: setup
 	cd contracts && scripts/build
 
+# The golden vectors that Python and Solidity both run through.
+vectors: setup
+	$(PY) -m tests.rules.make_vectors
+
 lock:
 	@echo "# Exact versions of everything but torch (see \`make setup\`). Refresh: make lock" \
 	  > requirements.lock

@@ -146,7 +146,6 @@ def _audit(stage: Stage, root: Path, job: JobId) -> int:
     """A stranger's audit: a new process with an empty home and no key."""
     command = [sys.executable, "-m", "coordinator.cli.main", "audit", str(job)]
     environment = stage.environment(None, root / "auditor")
-    environment.pop("OMP_NUM_THREADS")
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 -- ours
 
 

@@ -49,19 +49,23 @@ class _Strict(BaseModel):
 
 
 class WindowsSection(_Strict):
-    """Length of each window in blocks; the defaults suit blocks of one second."""
+    """Length of each window in blocks; the defaults suit blocks of one second.
 
-    waiting: Blocks = 120
-    commit: Blocks = 60
-    check: Blocks = 60
-    reveal: Blocks = 30
-    gather: Blocks = 5
-    verdict_seal: Blocks = 40
-    verdict_open: Blocks = 20
-    update: Blocks = 40
-    update_check: Blocks = 60
-    update_open: Blocks = 20
-    update_challenge: Blocks = 4
+    Only the two challenge windows, `gather` and `update_challenge`, cost time where all goes well:
+    the others end as soon as nothing is left to wait for.
+    """
+
+    waiting: Blocks = 300
+    commit: Blocks = 300
+    check: Blocks = 300
+    reveal: Blocks = 120
+    gather: Blocks = 6
+    verdict_seal: Blocks = 300
+    verdict_open: Blocks = 120
+    update: Blocks = 300
+    update_check: Blocks = 300
+    update_open: Blocks = 120
+    update_challenge: Blocks = 5
 
 
 class MarketSection(_Strict):

@@ -170,5 +170,11 @@ class RoleService:
 
 
 def _short(args: tuple[object, ...]) -> str:
-    shown = [a.hex()[:8] if isinstance(a, bytes) else str(a) for a in args]
-    return " ".join(s if len(s) < 60 else s[:57] + "..." for s in shown)
+    """Arguments for the log: hashes by their first digits, tuples flattened."""
+    shown = []
+    for value in args:
+        if isinstance(value, tuple):
+            shown.append(_short(value))
+        else:
+            shown.append(value.hex()[:8] if isinstance(value, bytes) else str(value))
+    return " ".join(shown)

@@ -44,7 +44,7 @@ def test_01_copiedSeal_cannotBeOpenedByTheThief(play: Play) -> None:
 
 
 def test_01_copiedSeal_ofTheSameTask_isTooLate(play: Play) -> None:
-    """In the second half any slot may claim a task that is not served, but not one that is."""
+    """A task is sealed once, and by its own slot: late in the window, too."""
     play.open_round()
     play.seal(Stage.WORK, 0)
     stolen = play.openings[Stage.WORK, 0, 0].hash

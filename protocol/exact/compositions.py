@@ -11,6 +11,8 @@ from torch import Tensor
 
 from protocol.exact.elementwise import binary32, div, sqrt
 from protocol.exact.functions import erf, exp, log, tanh
+from protocol.exact.kernels import rows
+from protocol.exact.kernels.fused import fused
 from protocol.exact.reductions import amax, sum_
 
 # Constants by their bits, so that no host library rounds them.
@@ -31,11 +33,13 @@ def sigmoid_backward(grad: Tensor, y: Tensor) -> Tensor:
     return grad * ((1.0 - y) * y)
 
 
+@fused(rows.silu)
 def silu(x: Tensor) -> Tensor:
     """x / (1 + exp(-x))."""
     return div(x, 1.0 + exp(-x))
 
 
+@fused(rows.silu_backward)
 def silu_backward(grad: Tensor, x: Tensor) -> Tensor:
     """grad * (s * (1 + x * (1 - s))), s = sigmoid(x)."""
     s = sigmoid(x)
@@ -47,6 +51,7 @@ def tanh_backward(grad: Tensor, y: Tensor) -> Tensor:
     return grad * (1.0 - y * y)
 
 
+@fused(rows.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """GELU by erf ('none') or by tanh ('tanh')."""
     half = 0.5 * x
@@ -55,6 +60,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return half * (1.0 + _gelu_tanh(x))
 
 
+@fused(rows.gelu_backward)
 def gelu_backward(grad: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
     """Gradient of `gelu` with respect to its input."""
     if approximate == "none":
@@ -69,29 +75,34 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return tanh(_SQRT_2_OVER_PI * (x + _CUBIC * ((x * x) * x)))
 
 
+@fused(rows.softmax)
 def softmax(x: Tensor, dim: int) -> Tensor:
     """e / sum(e), e = exp(x - amax(x)). A row of -Inf only is NonFinite."""
     e = exp(x - amax(x, dim, keepdim=True)) if x.numel() else x.clone()
     return e.div_(sum_(e, dim, keepdim=True))
 
 
+@fused(rows.softmax_backward)
 def softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     """u - y * sum(u), u = grad * y, `y` the softmax's output."""
     u = grad * y
     return u - y * sum_(u, dim, keepdim=True)
 
 
+@fused(rows.log_softmax)
 def log_softmax(x: Tensor, dim: int) -> Tensor:
     """z - log(sum(exp(z))), z = x - amax(x)."""
     z = x - amax(x, dim, keepdim=True) if x.numel() else x.clone()
     return z - log(sum_(exp(z), dim, keepdim=True))
 
 
+@fused(rows.log_softmax_backward)
 def log_softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     """grad - exp(y) * sum(grad), `y` the log-softmax's output."""
     return grad - exp(y) * sum_(grad, dim, keepdim=True)
 
 
+@fused(rows.layer_norm)
 def layer_norm(
     x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,6 +119,7 @@ def layer_norm(
     return y, mu, r
 
 
+@fused(rows.layer_norm_backward)
 def layer_norm_backward(
     grad: Tensor, x: Tensor, shape: list[int], mu: Tensor, r: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:

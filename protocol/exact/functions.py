@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from protocol.exact.hard_cases import hard_cases
+from protocol.exact.kernels import rows
+from protocol.exact.kernels.fused import fused
 
 # The 29 binary64 fraction bits that the cast to binary32 drops; a boundary is their midpoint.
 # A hard case lies within 6 ulp of it and the evaluation within 3 ulp of the truth: 16 covers both.
@@ -23,6 +26,7 @@ _MIDPOINT: Final = 1 << 28
 _WINDOW: Final = 16
 
 
+@fused(rows.exp)
 def exp(x: Tensor) -> Tensor:
     """e to the power of each element, correctly rounded."""
     return _rounded("exp", torch.exp, x)
@@ -33,6 +37,7 @@ def log(x: Tensor) -> Tensor:
     return _rounded("log", torch.log, x)
 
 
+@fused(rows.tanh)
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent of each element, correctly rounded."""
     return _rounded("tanh", torch.tanh, x)
@@ -79,17 +84,6 @@ def _replace_hard_cases(name: str, x: Tensor, near: Tensor, result: Tensor) -> N
     slot = torch.bucketize(bits, inputs).clamp_(max=len(inputs) - 1)
     corrected = torch.where(inputs[slot] == bits, answers[slot], result[near].view(torch.int32))
     result[near] = corrected.view(torch.float32)
-
-
-@lru_cache(maxsize=1)
-def hard_cases() -> dict[str, list[tuple[int, int]]]:
-    """Function name -> (input bits, correctly rounded result bits), as unsigned 32-bit words."""
-    cases: dict[str, list[tuple[int, int]]] = {}
-    text = files("protocol.exact").joinpath("hard_cases.txt").read_text("ascii")
-    for line in text.splitlines():
-        name, argument, answer = line.split()
-        cases.setdefault(name, []).append((int(argument, 16), int(answer, 16)))
-    return cases
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from torch import Tensor
 from protocol.exact import functions, reductions
 from protocol.exact.contraction import Route
 from protocol.exact.errors import FlushToZero, SelfTestFailed
+from protocol.exact.hard_cases import hard_cases
 from protocol.exact.profile import Profile
 from protocol.exact.roots import tensor_root
 
@@ -83,7 +84,7 @@ def gemm_operands() -> tuple[Tensor, Tensor]:
 
 def function_operand(name: str) -> Tensor:
     """The function's hard cases, then 1024 patterns spread over all binary32."""
-    hard = [argument for argument, _ in functions.hard_cases()[name]]
+    hard = [argument for argument, _ in hard_cases()[name]]
     stride = [(i * 0x003FFF1B + 0x1234) & 0xFFFFFFFF for i in range(1024)]
     return _from_bits(torch.tensor(hard + stride, dtype=torch.int64))
 

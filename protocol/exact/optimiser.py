@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from protocol.exact.elementwise import binary32, div, min2, mul, sqrt
+from protocol.exact.kernels import rows
+from protocol.exact.kernels.fused import fused
 from protocol.exact.reductions import sum_
 
 
@@ -34,6 +36,7 @@ class AdamWRow:
     eps: float
 
 
+@fused(rows.adamw)
 def adamw(
     p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow
 ) -> tuple[Tensor, Tensor, Tensor]:

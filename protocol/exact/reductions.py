@@ -14,6 +14,8 @@ from torch import Tensor
 
 from protocol.exact.contraction import power_of_two64
 from protocol.exact.errors import NonFinite
+from protocol.exact.kernels import rows
+from protocol.exact.kernels.fused import fused
 
 RUN: Final = 1 << 21
 """Longest run that one exact sum covers; longer ones are summed run by run."""
@@ -70,6 +72,7 @@ def _sum_last(rows: Tensor) -> Tensor:
     return _sum_last(partial)
 
 
+@fused(rows.sum_run)
 def _sum_run(x: Tensor, dim: int) -> Tensor:
     if x.ndim == 0:
         x, dim = x.unsqueeze(0), 0
@@ -114,6 +117,7 @@ def index_sum(index: Tensor, source: Tensor, rows: int) -> Tensor:
     return _index_sum_run(index, source, rows)
 
 
+@fused(rows.index_sum_run)
 def _index_sum_run(index: Tensor, source: Tensor, rows: int) -> Tensor:
     wide = index.unsqueeze(1).expand_as(source)
     bits = source.view(torch.int32) & _MAGNITUDE

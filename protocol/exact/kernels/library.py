@@ -19,12 +19,16 @@ import torch
 from torch import Tensor
 
 from protocol.exact.errors import KernelsUnavailable
+from protocol.exact.hard_cases import hard_cases
 from protocol.exact.kernels import build
 
 _log = logging.getLogger(__name__)
 
 SWITCH: Final = "GRADPROOF_EXACT_KERNELS"
 """`off` switches the kernels off; `scalar`, `avx2` or `vnni` cap the instruction level."""
+
+
+_INPUTS, _OUTPUTS, _SCALARS = 6, 4, 8  # room for a row kernel's operands
 
 
 class Level(IntEnum):
@@ -58,6 +62,43 @@ class Library:
             *(ctypes.c_void_p, ctypes.c_void_p) * 2,
             ctypes.c_void_p,
         ]
+        self._rows = self._dll.gradproof_rows
+        self._rows.argtypes = [
+            *(ctypes.c_int,) * 3,
+            *(ctypes.c_int64,) * 4,
+            *(ctypes.c_void_p,) * 3,
+        ]
+        self._tables = [self._hand_over(i, name) for i, name in enumerate(("exp", "tanh", "log"))]
+
+    def _hand_over(self, function: int, name: str) -> ctypes.Array[ctypes.c_uint32]:
+        """Give the library one function's hard cases; it reads them from the array returned."""
+        pairs = hard_cases()[name]
+        words = [word for pair in pairs for word in pair]
+        table = (ctypes.c_uint32 * len(words))(*words)
+        self._dll.gradproof_hard_cases(function, table, ctypes.c_int64(len(pairs)))
+        return table
+
+    def rows(
+        self,
+        kernel: tuple[int, int, int],
+        sizes: tuple[int, int, int, int],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        scalars: Sequence[float],
+    ) -> Status:
+        """Run a row kernel: (kernel, level, threads), (count, share, n, inner), addresses, scalars.
+
+        The addresses are of contiguous tensors; scalars are rounded to binary32.
+        """
+        return Status(
+            self._rows(
+                *kernel,
+                *sizes,
+                (ctypes.c_void_p * _INPUTS)(*inputs),
+                (ctypes.c_void_p * _OUTPUTS)(*outputs),
+                (ctypes.c_float * _SCALARS)(*scalars),
+            )
+        )
 
     def gemm(self, level: Level, a: Tensor, b: Tensor, kb: int) -> tuple[Tensor, Status]:
         """`a` [Z, M, K] by `b` [Z, K, N], binary32 on the CPU, any strides; b = 14 bits.

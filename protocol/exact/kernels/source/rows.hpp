@@ -1,0 +1,288 @@
+// Row kernels: whole compositions in one pass over a row, each sign one binary32 rounding.
+//
+// The bodies are plain loops. `rows.cpp` compiles them once per instruction level; contraction
+// into fused multiply-adds is off, so every level computes the same roundings.
+
+#pragma once
+
+#include "functions.hpp"
+
+namespace gradproof {
+
+// Operands of one call: `n` is the length of a row, or unused where elements are independent.
+struct Call {
+  int64_t n, inner;
+  const float* in[6];
+  float* out[4];
+  const float* scalars;
+};
+
+// Element i of the composition is lambda(i), inlined into the loop that asks for it.
+#define GP_EACH(i) [&](int64_t i) __attribute__((always_inline))
+
+constexpr int32_t kMagnitude = 0x7fffffff, kInfinityBits = 0x7f800000;
+
+GP_INLINE int32_t grid_exponent(int32_t largest) {
+  const int32_t field = largest >> 23;
+  return field > 1 ? field : 1;
+}
+
+GP_INLINE double two_to(int64_t exponent) { return double_of((exponent + 1023) << 52); }
+
+// RNE32(s * 2^(exponent - 167)): one rounding even beyond 2^53, by a sticky bit.
+GP_INLINE float finish_sum(int64_t s, int32_t exponent) {
+  const int64_t magnitude = s < 0 ? -s : s;
+  double value = static_cast<double>(s);
+  if (magnitude >= (int64_t{1} << 53))
+    value = static_cast<double>((s >> 10) | ((s & 1023) != 0)) * 1024.0;
+  return static_cast<float>(value * two_to(exponent - 167)) + 0.0f;
+}
+
+// The addend on its grid, as an integer: adding the magic constant rounds, ties to even.
+GP_INLINE int64_t on_grid(float x, double scale) {
+  return bits_of(static_cast<double>(x) * scale + kMagic) - bits_of(kMagic);
+}
+
+// Exact sum of x(0..n), n <= 2^21, rounded once. False when an addend is not finite.
+template <typename Addend>
+GP_INLINE bool exact_sum(int64_t n, Addend x, float& sum) {
+  int32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t m = bits_of(x(i)) & kMagnitude;
+    largest = m > largest ? m : largest;
+  }
+  if (largest >= kInfinityBits) return false;
+  const int32_t exponent = grid_exponent(largest);
+  const double scale = two_to(167 - exponent);
+  int64_t s = 0;
+  for (int64_t i = 0; i < n; ++i) s += on_grid(x(i), scale);
+  sum = finish_sum(s, exponent);
+  return true;
+}
+
+// Largest element, zero rule included. False on a NaN, which a vector maximum would drop.
+GP_INLINE bool largest_of(const float* x, int64_t n, float& largest) {
+  // Ordered by integers: non-negative floats as they are, negative ones mirrored.
+  int32_t most = INT32_MIN, nan = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t b = bits_of(x[i]);
+    const int32_t key = b ^ ((b >> 31) & kMagnitude);
+    most = key > most ? key : most;
+    nan |= (b & kMagnitude) > kInfinityBits;
+  }
+  const int32_t b = most ^ ((most >> 31) & kMagnitude);
+  std::memcpy(&largest, &b, 4);
+  largest += 0.0f;
+  return !nan;
+}
+
+GP_INLINE bool softmax_row(const Call& c, int64_t row) {
+  const float* x = c.in[0] + row * c.n;
+  float *y = c.out[0] + row * c.n, top, sum;
+  if (!largest_of(x, c.n, top)) return false;
+  rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
+  if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
+  for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] / sum;
+  return true;
+}
+
+GP_INLINE bool softmax_backward_row(const Call& c, int64_t row) {
+  const float *g = c.in[0] + row * c.n, *y = c.in[1] + row * c.n;
+  float *dx = c.out[0] + row * c.n, sum;
+  if (!exact_sum(c.n, GP_EACH(i) { return g[i] * y[i]; }, sum)) return false;
+  for (int64_t i = 0; i < c.n; ++i) dx[i] = g[i] * y[i] - y[i] * sum;
+  return true;
+}
+
+GP_INLINE bool log_softmax_row(const Call& c, int64_t row) {
+  const float* x = c.in[0] + row * c.n;
+  float *y = c.out[0] + row * c.n, top, sum;
+  if (!largest_of(x, c.n, top)) return false;
+  rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
+  if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
+  const float log_sum = log_rounded(sum);
+  for (int64_t i = 0; i < c.n; ++i) y[i] = (x[i] - top) - log_sum;
+  return true;
+}
+
+GP_INLINE bool log_softmax_backward_row(const Call& c, int64_t row) {
+  const float *g = c.in[0] + row * c.n, *y = c.in[1] + row * c.n;
+  float *dx = c.out[0] + row * c.n, sum;
+  if (!exact_sum(c.n, GP_EACH(i) { return g[i]; }, sum)) return false;
+  rounded_row<kExp>(c.n, GP_EACH(i) { return y[i]; }, dx);
+  for (int64_t i = 0; i < c.n; ++i) dx[i] = g[i] - dx[i] * sum;
+  return true;
+}
+
+// scalars: n as float, eps. in: x, weight or null, bias or null. out: y, mean, r.
+GP_INLINE bool layer_norm_row(const Call& c, int64_t row) {
+  const float *x = c.in[0] + row * c.n, *w = c.in[1], *b = c.in[2];
+  float *y = c.out[0] + row * c.n, sum, squares;
+  if (!exact_sum(c.n, GP_EACH(i) { return x[i]; }, sum)) return false;
+  const float mu = sum / c.scalars[0];
+  for (int64_t i = 0; i < c.n; ++i) y[i] = x[i] - mu;
+  if (!exact_sum(c.n, GP_EACH(i) { return y[i] * y[i]; }, squares)) return false;
+  const float r = 1.0f / std::sqrt(squares / c.scalars[0] + c.scalars[1]);
+  for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] * r;
+  if (w)
+    for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] * w[i];
+  if (b)
+    for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] + b[i];
+  c.out[1][row] = mu;
+  c.out[2][row] = r;
+  return true;
+}
+
+// in: grad, x, mean, r, weight or null. out: dx, grad * h (whose column sums are dw).
+GP_INLINE bool layer_norm_backward_row(const Call& c, int64_t row) {
+  const float *g = c.in[0] + row * c.n, *x = c.in[1] + row * c.n, *w = c.in[4];
+  const float mu = c.in[2][row], r = c.in[3][row];
+  float *dx = c.out[0] + row * c.n, *gh = c.out[1] + row * c.n, first, second;
+  if (w) {
+    for (int64_t i = 0; i < c.n; ++i) dx[i] = g[i] * w[i];
+  } else {
+    for (int64_t i = 0; i < c.n; ++i) dx[i] = g[i];
+  }
+  if (!exact_sum(c.n, GP_EACH(i) { return dx[i]; }, first)) return false;
+  if (!exact_sum(c.n, GP_EACH(i) { return dx[i] * ((x[i] - mu) * r); }, second)) return false;
+  const float mean = first / c.scalars[0], slope = second / c.scalars[0];
+  for (int64_t i = 0; i < c.n; ++i) {
+    const float h = (x[i] - mu) * r;
+    gh[i] = g[i] * h;
+    dx[i] = ((dx[i] - mean) - h * slope) * r;
+  }
+  return true;
+}
+
+GP_INLINE bool sum_row(const Call& c, int64_t row) {
+  const float* x = c.in[0] + row * c.n;
+  return exact_sum(c.n, GP_EACH(i) { return x[i]; }, c.out[0][row]);
+}
+
+constexpr int kStripe = 64;  // neighbouring columns summed side by side
+
+// Exact sums of `width` columns over n rows; row(k) points at the columns of row k.
+template <typename Row>
+GP_INLINE bool sum_columns(int64_t n, int width, Row row, float* out) {
+  int32_t largest[kStripe] = {}, overall = 0;
+  double scale[kStripe];
+  int64_t s[kStripe] = {};
+  for (int64_t k = 0; k < n; ++k) {
+    const float* x = row(k);
+    for (int i = 0; i < width; ++i) {
+      const int32_t m = bits_of(x[i]) & kMagnitude;
+      largest[i] = m > largest[i] ? m : largest[i];
+    }
+  }
+  for (int i = 0; i < width; ++i) {
+    overall = largest[i] > overall ? largest[i] : overall;
+    scale[i] = two_to(167 - grid_exponent(largest[i]));
+  }
+  if (overall >= kInfinityBits) return false;
+  for (int64_t k = 0; k < n; ++k) {
+    const float* x = row(k);
+    for (int i = 0; i < width; ++i) s[i] += on_grid(x[i], scale[i]);
+  }
+  for (int i = 0; i < width; ++i) out[i] = finish_sum(s[i], grid_exponent(largest[i]));
+  return true;
+}
+
+// Sums over the middle axis of [outer, n, inner]; a "row" is one stripe of columns.
+GP_INLINE bool sum_stripe(const Call& c, int64_t stripe) {
+  const int64_t stripes = (c.inner + kStripe - 1) / kStripe;
+  const int64_t outer = stripe / stripes, column = stripe % stripes * kStripe;
+  const int64_t left = c.inner - column;
+  const float* x = c.in[0] + outer * c.n * c.inner + column;
+  return sum_columns(
+      c.n, static_cast<int>(left < kStripe ? left : kStripe),
+      [&](int64_t k) __attribute__((always_inline)) { return x + k * c.inner; },
+      c.out[0] + outer * c.inner + column);
+}
+
+// in: source [N, inner], int64 order of its rows by output row, int64 first position of each output
+// row in that order. out: [rows, inner], each row the exact sums of the source rows that hit it.
+GP_INLINE bool index_sum_row(const Call& c, int64_t row) {
+  const int64_t *order = reinterpret_cast<const int64_t*>(c.in[1]),
+                *first = reinterpret_cast<const int64_t*>(c.in[2]);
+  float* out = c.out[0] + row * c.inner;
+  if (first[row] == first[row + 1]) {
+    std::memset(out, 0, sizeof(float) * c.inner);
+    return true;
+  }
+  for (int64_t column = 0; column < c.inner; column += kStripe) {
+    const int64_t left = c.inner - column;
+    const int width = static_cast<int>(left < kStripe ? left : kStripe);
+    const auto source = [&](int64_t k) __attribute__((always_inline)) {
+      return c.in[0] + order[first[row] + k] * c.inner + column;
+    };
+    if (!sum_columns(first[row + 1] - first[row], width, source, out + column)) return false;
+  }
+  return true;
+}
+
+// Elementwise kernels: [begin, end) of independent elements.
+
+template <Function f>
+GP_INLINE void map_range(const Call& c, int64_t begin, int64_t end) {
+  const float* x = c.in[0] + begin;
+  rounded_row<f>(end - begin, GP_EACH(i) { return x[i]; }, c.out[0] + begin);
+}
+
+// scalars: k, 0.044715, 0.134145.
+GP_INLINE void gelu_tanh_range(const Call& c, int64_t begin, int64_t end) {
+  const float *x = c.in[0] + begin, k = c.scalars[0], cubic = c.scalars[1];
+  float* y = c.out[0] + begin;
+  rounded_row<kTanh>(end - begin, GP_EACH(i) {
+    return k * (x[i] + cubic * ((x[i] * x[i]) * x[i]));
+  }, y);
+  for (int64_t i = 0; i < end - begin; ++i) y[i] = (0.5f * x[i]) * (1.0f + y[i]);
+}
+
+GP_INLINE void gelu_tanh_backward_range(const Call& c, int64_t begin, int64_t end) {
+  const float *g = c.in[0] + begin, *x = c.in[1] + begin;
+  const float k = c.scalars[0], cubic = c.scalars[1], cubic3 = c.scalars[2];
+  float* dx = c.out[0] + begin;
+  rounded_row<kTanh>(end - begin, GP_EACH(i) {
+    return k * (x[i] + cubic * ((x[i] * x[i]) * x[i]));
+  }, dx);
+  for (int64_t i = 0; i < end - begin; ++i) {
+    const float t = dx[i], slope = k * (1.0f + cubic3 * (x[i] * x[i]));
+    dx[i] = g[i] * (0.5f * (1.0f + t) + (0.5f * x[i]) * ((1.0f - t * t) * slope));
+  }
+}
+
+GP_INLINE void silu_range(const Call& c, int64_t begin, int64_t end) {
+  const float* x = c.in[0] + begin;
+  float* y = c.out[0] + begin;
+  rounded_row<kExp>(end - begin, GP_EACH(i) { return -x[i]; }, y);
+  for (int64_t i = 0; i < end - begin; ++i) y[i] = x[i] / (1.0f + y[i]);
+}
+
+GP_INLINE void silu_backward_range(const Call& c, int64_t begin, int64_t end) {
+  const float *g = c.in[0] + begin, *x = c.in[1] + begin;
+  float* dx = c.out[0] + begin;
+  rounded_row<kExp>(end - begin, GP_EACH(i) { return -x[i]; }, dx);
+  for (int64_t i = 0; i < end - begin; ++i) {
+    const float s = 1.0f / (1.0f + dx[i]);
+    dx[i] = g[i] * (s * (1.0f + x[i] * (1.0f - s)));
+  }
+}
+
+// in: p, grad, m, v. out: p, m, v. scalars: decay, b1, b1c, b2, b2c, step size, unbias, eps.
+GP_INLINE void adamw_range(const Call& c, int64_t begin, int64_t end) {
+  const float *p = c.in[0], *g = c.in[1], *m = c.in[2], *v = c.in[3], *s = c.scalars;
+  const float d = s[0], b1 = s[1], b1c = s[2], b2 = s[3], b2c = s[4], size = s[5], u = s[6],
+              eps = s[7];
+  float *po = c.out[0], *mo = c.out[1], *vo = c.out[2];
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
+    const float mean = m[i] * b1 + g[i] * b1c;
+    const float square = v[i] * b2 + (g[i] * g[i]) * b2c;
+    const float denominator = std::sqrt(square) * u + eps;
+    mo[i] = mean;
+    vo[i] = square;
+    po[i] = p[i] * d - (mean / denominator) * size;
+  }
+}
+
+}  // namespace gradproof

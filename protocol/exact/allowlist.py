@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from protocol.exact import compositions, convolution, elementwise, experts, functions, indexing
+from protocol.exact import (
+    compositions,
+    convolution,
+    elementwise,
+    experts,
+    functions,
+    indexing,
+    losses,
+)
 from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
 
@@ -149,6 +157,10 @@ COMPUTED: Final[dict[str, Handler]] = {
     "native_layer_norm_backward.default": h.layer_norm_backward,
     "nll_loss_forward.default": h.nll_loss,
     "nll_loss_backward.default": h.nll_loss_backward,
+    "mse_loss.default": losses.mse_loss,
+    "mse_loss_backward.default": losses.mse_loss_backward,
+    "leaky_relu.default": losses.leaky_relu,
+    "leaky_relu_backward.default": losses.leaky_relu_backward,
     "convolution.default": convolution.convolution,
     "convolution_backward.default": convolution.convolution_backward,
     "_grouped_mm.default": experts.grouped_mm,
@@ -159,6 +171,7 @@ COMPUTED: Final[dict[str, Handler]] = {
     "copy_.default": indexing.copy_,
     "embedding.default": indexing.embedding,
     "embedding_dense_backward.default": indexing.embedding_backward,
+    "unfold_backward.default": indexing.unfold_backward,
     "index_add.default": indexing.index_add,
     "index_put.default": indexing.index_put,
     "scatter_add.default": indexing.scatter_add,

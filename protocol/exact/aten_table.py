@@ -23,7 +23,8 @@ _COMPOSITIONS: Final = """
     sigmoid_backward silu silu_backward tanh_backward gelu gelu_backward _softmax
     _softmax_backward_data _log_softmax _log_softmax_backward_data native_layer_norm
     native_layer_norm_backward nll_loss_forward nll_loss_backward convolution
-    convolution_backward _grouped_mm histc
+    convolution_backward _grouped_mm histc mse_loss mse_loss_backward leaky_relu
+    leaky_relu_backward
 """
 _MOVES: Final = """
     where _to_copy copy_ embedding scatter empty new_empty empty_like empty_strided

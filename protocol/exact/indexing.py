@@ -72,6 +72,20 @@ def embedding_backward(
     return result
 
 
+def unfold_backward(
+    _: Engine, grad: Tensor, sizes: Sequence[int], dim: int, size: int, step: int
+) -> Tensor:
+    dim %= len(sizes)
+    windows = grad.movedim((dim, -1), (0, 1))
+    count, device = windows.shape[0], grad.device
+    start = torch.arange(count, device=device) * step
+    index = (start.unsqueeze(1) + torch.arange(size, device=device)).reshape(-1)
+    rows = windows.reshape(count * size, -1)
+    others = [n for axis, n in enumerate(sizes) if axis != dim]
+    total = reductions.index_sum(index, rows, sizes[dim])
+    return total.reshape(sizes[dim], *others).movedim(0, dim)
+
+
 def index_add(
     _: Engine, x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
 ) -> Tensor:

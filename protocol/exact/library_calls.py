@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from protocol.exact import attention, batch_norms, dropout, recurrent
+from protocol.exact import attention, batch_norms, dropout, pooling, recurrent
 
 REPLACED: Final[dict[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
     "scaled_dot_product_attention": (
@@ -30,6 +30,12 @@ REPLACED: Final[dict[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
     "batch_norm": (torch.batch_norm, batch_norms.batch_norm),
     "group_norm": (torch.group_norm, batch_norms.group_norm),
     "instance_norm": (torch.instance_norm, batch_norms.instance_norm),
+    "max_pool1d": (torch.max_pool1d, pooling.max_pool(1)),
+    "max_pool2d": (torch.max_pool2d, pooling.max_pool(2)),
+    "max_pool3d": (torch.max_pool3d, pooling.max_pool(3)),
+    "avg_pool1d": (torch.avg_pool1d, pooling.avg_pool(1)),
+    "avg_pool2d": (functional.avg_pool2d, pooling.avg_pool(2)),
+    "avg_pool3d": (functional.avg_pool3d, pooling.avg_pool(3)),
     "lstm": (torch.lstm, recurrent.layers(recurrent.lstm_cell)),
     "gru": (torch.gru, recurrent.layers(recurrent.gru_cell)),
     "rnn_tanh": (torch.rnn_tanh, recurrent.layers(recurrent.tanh_cell)),
@@ -42,6 +48,11 @@ REPLACED: Final[dict[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
 """Name -> (library function, its replacement, which takes the engine first)."""
 
 _BY_FUNCTION: Final = {library: (name, ours) for name, (library, ours) in REPLACED.items()}
+_BY_FUNCTION.update(
+    # The functions that torch calls these when it asks a mode.
+    (getattr(functional, name), _BY_FUNCTION[getattr(torch, name)])
+    for name in ("max_pool1d", "max_pool2d", "max_pool3d")
+)
 
 _CHECKS: Final = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 _BACKWARD: Final = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
@@ -78,7 +89,10 @@ def _contains_calls(function: Any) -> bool:
     """Whether replaced calls may hide in this Python function of torch."""
     if not isinstance(function, FunctionType):
         return False
-    return function.__module__ == functional.__name__ or function in _BACKWARD
+    if function.__module__ != functional.__name__ and function not in _BACKWARD:
+        return False
+    # One that does not ask by itself only hands on, and what it calls would ask in its name.
+    return not set(_CHECKS).isdisjoint(function.__code__.co_names)
 
 
 def _nobody_asks(*_: object) -> bool:

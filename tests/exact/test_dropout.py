@@ -18,17 +18,27 @@ KEY = 0x0123456789ABCDEF
 X = from_bits(patterns(24, 1, (100, 140))).reshape(2, 3, 4)
 
 
-def test_dropout_equals_the_reference() -> None:
-    keep = reference.rne32(1 - reference.Fraction(0.3))
-    threshold = reference.value(reference.rne32(reference.Fraction(0.3)))
+@pytest.mark.parametrize("p", [0.3, 0.15])  # 1 / (1 - 0.15) tells one rounding from two
+def test_dropout_equals_the_reference(p: float) -> None:
+    keep = reference.rne32(1 - reference.Fraction(p))
+    threshold = reference.value(reference.rne32(reference.Fraction(p)))
     with exact(seed=KEY, stream=3, step=9):
-        first, second = F.dropout(X, 0.3), F.dropout(X, 0.3)
+        first, second = F.dropout(X, p), F.dropout(X, p)
     for operation, got in enumerate((first, second)):
         for i, (x, y) in enumerate(zip(to_bits(X), to_bits(got), strict=True)):
             word = reference.philox((3, 9, operation, i), (0x89ABCDEF, 0x01234567))[0]
             kept = reference.Fraction(word >> 8, 1 << 24) >= threshold
             noise = reference.div(reference.ONE, keep) if kept else 0
             assert y == reference.mul(x, noise)
+
+
+def test_number_equal_to_the_probability_is_kept() -> None:
+    numbers = uniform(Draw(KEY), [64])
+    p = numbers[17].item()
+    with exact(seed=KEY):
+        kept = F.dropout(torch.ones(64), p) > 0
+    assert kept.tolist() == (numbers >= p).tolist()
+    assert kept[17].item()
 
 
 def test_gradient_passes_where_the_value_passed() -> None:

@@ -44,6 +44,15 @@ CASES: dict[str, Callable[..., Tensor]] = {
     "silu": lambda x: F.silu(x).square().sum(),
     "sigmoid": lambda x: x.sigmoid().square().sum(),
     "relu": lambda x: F.relu(x).square().sum(),
+    "leaky relu": lambda x: F.leaky_relu(x, 0.2).square().sum(),
+    "squared error": lambda x: F.mse_loss(x, x.roll(1)) * F.mse_loss(x, x * x, reduction="sum"),
+    "squared errors": lambda x: (F.mse_loss(x, x.tanh(), reduction="none") * x).sum(),
+    "max pool": lambda x: F.max_pool2d(x.view(1, 1, 6, 5), 3, 1, 1).square().sum(),
+    "max pool, dilated": lambda x: F.max_pool1d(x, 2, 1, dilation=2).square().sum(),
+    "average pool": lambda x: F.avg_pool2d(x.view(1, 1, 6, 5), 2, padding=1).square().sum(),
+    "average pool, inside": lambda x: (
+        F.avg_pool1d(x, 3, 1, 1, count_include_pad=False).square().sum()
+    ),
     "clamp": lambda x: x.clamp(-0.3, 0.4).square().sum(),
     "functions": lambda x: (x.exp() + (x + 2).log() + x.tanh() + x.erf() + x.sin() + x.cos()).sum(),
     "small functions": lambda x: (x.abs().log1p() + x.expm1()).sum(),

@@ -219,6 +219,7 @@ REFUSED: Final[dict[str, str]] = {
     "_cudnn_rnn": _REPLACED,
     "_thnn_fused": _REPLACED,
     "bernoulli": _LIBRARY_RANDOM,
+    "random_": "library generators differ; take the batches out of a DataLoader before exact()",
     "rand": _LIBRARY_RANDOM,
     "normal": _LIBRARY_RANDOM,
     "uniform": _LIBRARY_RANDOM,

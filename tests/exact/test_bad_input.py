@@ -71,6 +71,12 @@ def test_entering_inside_compiled_code_is_refused(monkeypatch: pytest.MonkeyPatc
         pass
 
 
+def test_loader_that_draws_inside_is_refused_with_the_way_out() -> None:
+    loader = torch.utils.data.DataLoader(torch.ones(4, 2))
+    with exact(), pytest.raises(engine.UnsupportedOp, match="DataLoader before"):
+        next(iter(loader))
+
+
 def test_refused_call_names_itself_its_shapes_and_the_line() -> None:
     with exact(), pytest.raises(engine.UnsupportedOp) as caught:
         torch.linalg.inv(torch.ones(3, 3))

@@ -7,33 +7,15 @@ optimiser step as hex floats, and they are rounded to binary32 on use.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from protocol.exact.adamw_row import AdamWRow as AdamWRow
 from protocol.exact.elementwise import binary32, div, min2, mul, sqrt
 from protocol.exact.kernels import rows
 from protocol.exact.kernels.fused import fused
 from protocol.exact.reductions import sum_
-
-
-@dataclass(frozen=True, slots=True)
-class AdamWRow:
-    """Scalars of one optimiser step, as the manifest's table holds them.
-
-    decay = 1 - lr * weight_decay; beta1, beta2 and their complements; step_size =
-    lr / (1 - beta1^t); unbias = 1 / sqrt(1 - beta2^t); eps.
-    """
-
-    decay: float
-    beta1: float
-    beta1_complement: float
-    beta2: float
-    beta2_complement: float
-    step_size: float
-    unbias: float
-    eps: float
 
 
 @fused(rows.adamw)

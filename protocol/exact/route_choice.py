@@ -19,7 +19,7 @@ from protocol.exact import known_answers
 from protocol.exact.contraction import Float64Route, Int8Route, Route
 from protocol.exact.errors import KernelsUnavailable, RouteUnavailable, SelfTestFailed
 from protocol.exact.kernels.gemm_route import KernelRoute
-from protocol.exact.kernels.library import Level
+from protocol.exact.kernels.library import Level, kernel_setting
 from protocol.exact.profile import Profile
 
 _log = logging.getLogger(__name__)
@@ -56,13 +56,15 @@ def choose_route(name: str | None, profile: Profile, device: torch.device = _CPU
     None takes the environment's choice or the fastest route that passes. Raises RouteUnavailable
     for an unknown name, SelfTestFailed when the machine cannot compute the profile.
     """
-    return _chosen(requested_route(name), profile, device, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    return _chosen(requested_route(name), profile, device, threads, kernel_setting())
 
 
 def routes(profile: Profile | None = None, device: torch.device = _CPU) -> dict[str, bool]:
     """Route name -> whether its known-answer test passes on this machine."""
     resolved, threads = profile or Profile(), torch.get_num_threads()
-    return {route.name: _passes(route.name, resolved, device, threads) for route in ROUTES}
+    kernels = kernel_setting()
+    return {r.name: _passes(r.name, resolved, device, threads, kernels) for r in ROUTES}
 
 
 def selftest(profile: Profile | None = None, device: torch.device = _CPU) -> dict[str, bool]:
@@ -82,12 +84,14 @@ def _route_from_environment() -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _chosen(name: str | None, profile: Profile, device: torch.device, threads: int) -> Route:
+def _chosen(
+    name: str | None, profile: Profile, device: torch.device, threads: int, kernels: str
+) -> Route:
     with _disable_current_modes():
         known_answers.check_primitives(device)
     candidates = [r for r in ROUTES if name in (None, r.name)]
     for route in [*candidates, ROUTES[-1]]:
-        if _passes(route.name, profile, device, threads):
+        if _passes(route.name, profile, device, threads, kernels):
             return route
     raise SelfTestFailed(
         "no GEMM route of this machine gives the known answers; do not compute tasks on it"
@@ -95,7 +99,8 @@ def _chosen(name: str | None, profile: Profile, device: torch.device, threads: i
 
 
 @lru_cache(maxsize=64)
-def _passes(name: str, profile: Profile, device: torch.device, threads: int) -> bool:
+def _passes(name: str, profile: Profile, device: torch.device, threads: int, kernels: str) -> bool:
+    del kernels  # part of the key: another setting asks again
     route = next(r for r in ROUTES if r.name == name)
     try:
         with _disable_current_modes():

@@ -87,7 +87,11 @@ def default_cache() -> Path:
     if named:
         return Path(named)
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "gradproof" / "kernels"
+    try:
+        base = Path(root) if root else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise KernelsUnavailable(f"this user has no home folder: set {CACHE_VARIABLE}") from error
+    return base / "gradproof" / "kernels"
 
 
 def _digest(compiler: str, openmp: Path) -> str:

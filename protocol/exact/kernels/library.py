@@ -125,9 +125,14 @@ def _words(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(values))(*values)
 
 
+def kernel_setting() -> str:
+    """What the environment says about kernels, in lower case; empty when it says nothing."""
+    return os.environ.get(SWITCH, "").lower()
+
+
 def allowed_level() -> Level:
     """The highest level the environment allows; raises KernelsUnavailable when it is `off`."""
-    word = os.environ.get(SWITCH, "").lower()
+    word = kernel_setting()
     if word in ("off", "0", "no", "false"):
         raise KernelsUnavailable(f"{SWITCH}={word} switches them off")
     if word in ("", "on", "1", "yes", "true"):

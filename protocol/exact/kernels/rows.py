@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from protocol.exact.adamw_row import AdamWRow
 from protocol.exact.kernels.library import Status, best_level, library
-
-if TYPE_CHECKING:  # the optimiser imports this module
-    from protocol.exact.optimiser import AdamWRow
 
 
 class Kernel(IntEnum):

@@ -6,12 +6,12 @@ They come from integer arithmetic alone, as all self-test operands do.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from protocol.exact.adamw_row import AdamWRow
 from protocol.exact.hard_cases import hard_cases
 
 Arguments = tuple[Any, ...]
@@ -105,7 +105,7 @@ def _activation_backward(*modes: str) -> Iterator[Arguments]:
 
 
 def _adamw() -> Iterator[Arguments]:
-    row = SimpleNamespace(
+    row = AdamWRow(
         decay=0.9999,
         beta1=0.9,
         beta1_complement=0.1,

@@ -101,6 +101,15 @@ def test_kernel_gemm_equals_the_composition(
     assert same_bits(route.gemm(a, b, profile), REFERENCE.gemm(a, b, profile))
 
 
+def test_kernel_gemm_of_tiny_by_huge_equals_the_composition(route: KernelRoute) -> None:
+    # Scales up to 2^138, beyond binary32, that still matter to the result.
+    tiny, huge = operand(20, 40, 1, (0, 11)), operand(40, 20, 2, (240, 254))
+    for a, b in ((tiny, huge), (huge.t(), tiny.t())):
+        want = REFERENCE.gemm(a, b, Profile())
+        assert want.count_nonzero() > 300
+        assert same_bits(route.gemm(a, b, Profile()), want)
+
+
 @pytest.mark.parametrize("value", [8128 / 8192, 1.0 - 2.0**-24, -1.0, 63.5 / 128, 8191.5 / 8192])
 def test_kernel_gemm_survives_extreme_digits(route: KernelRoute, value: float) -> None:
     a = torch.full((24, 1024), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -189,10 +190,43 @@ def test_sums_over_a_middle_axis_equal_the_composition(threads: int, inner: int)
 
 
 def test_long_sums_round_once_beyond_53_bits(threads: int) -> None:
-    x = operand(3 * 20_001, 6, (127, 127), 3, 20_001).abs()
-    assert_same(reductions.sum_, x, 1)
-    assert_same(reductions.sum_, x.t().contiguous(), 0)
-    assert_same(reductions.sum_, torch.cat([x.reshape(-1)] * 40))  # two runs
+    # 2^54 + 2^30 + 1 units: binary64 would drop the 1 and leave a tie.
+    x = torch.ones(3, (1 << 14) + 2)
+    x[:, -2:] = torch.tensor([2.0**-10, 2.0**-40])
+    want = from_bits([0x46800001] * 3)
+    assert torch.equal(rows.sum_run(x, 1), want)
+    assert torch.equal(rows.sum_run(x.t().contiguous(), 0), want)
+    assert torch.equal(rows.sum_run(-x, 1), -want)
+
+
+def test_rows_longer_than_an_exact_sum_are_left_to_the_composition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow(Level.SCALAR, monkeypatch)
+    x = torch.full((1, (1 << 21) + 5), 1.0)
+    assert rows.softmax(x, 1) is None
+    assert rows.log_softmax_backward(x, x, 1) is None
+    assert rows.layer_norm(x, [x.numel()], None, None, 1e-5) is None
+    weights = torch.ones(1)
+    tall = x.reshape(-1, 1)
+    assert rows.layer_norm_backward(tall, tall, [1], tall, tall, weights) is None
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh"])
+def test_kernel_functions_look_hard_cases_up(level: Level, name: str) -> None:
+    # The evaluation happens to round them right, so a table of wrong answers shows it is used.
+    cases = hard_cases.hard_cases()[name]
+    x = from_bits([argument for argument, _ in cases] * 40)
+    assert torch.equal(words(getattr(rows, name)(x)), words(from_bits([a for _, a in cases] * 40)))
+    poisoned = [word for argument, _ in cases for word in (argument, 0x40A00000)]
+    table = (ctypes.c_uint32 * len(poisoned))(*poisoned)
+    hand_over = library.library()._dll.gradproof_hard_cases
+    try:
+        hand_over(("exp", "tanh").index(name), table, ctypes.c_int64(len(cases)))
+        assert getattr(rows, name)(x).eq(5.0).all()
+    finally:
+        number = ("exp", "tanh").index(name)
+        library.library()._tables[number] = library.library()._hand_over(number, name)
 
 
 @pytest.mark.parametrize("width", [8, 64, 100])

@@ -29,13 +29,14 @@ GP_INLINE int32_t grid_exponent(int32_t largest) {
 
 GP_INLINE double two_to(int64_t exponent) { return double_of((exponent + 1023) << 52); }
 
-// RNE32(s * 2^(exponent - 167)): one rounding even beyond 2^53, by a sticky bit.
+// RNE32(s * 2^(exponent - 167)): one rounding even beyond 2^53, by a sticky bit. Only s = 0 gives
+// a zero, and a positive one.
 GP_INLINE float finish_sum(int64_t s, int32_t exponent) {
   const int64_t magnitude = s < 0 ? -s : s;
   double value = static_cast<double>(s);
   if (magnitude >= (int64_t{1} << 53))
     value = static_cast<double>((s >> 10) | ((s & 1023) != 0)) * 1024.0;
-  return static_cast<float>(value * two_to(exponent - 167)) + 0.0f;
+  return static_cast<float>(value * two_to(exponent - 167));
 }
 
 // The addend on its grid, as an integer: adding the magic constant rounds, ties to even.
@@ -60,26 +61,25 @@ GP_INLINE bool exact_sum(int64_t n, Addend x, float& sum) {
   return true;
 }
 
-// Largest element, zero rule included. False on a NaN, which a vector maximum would drop.
-GP_INLINE bool largest_of(const float* x, int64_t n, float& largest) {
+// Largest element, zero rule included; of a row with a NaN anything: its sum of exponentials then
+// is not finite, which is how the kernel ends.
+GP_INLINE float largest_of(const float* x, int64_t n) {
   // Ordered by integers: non-negative floats as they are, negative ones mirrored.
-  int32_t most = INT32_MIN, nan = 0;
+  int32_t most = INT32_MIN;
   for (int64_t i = 0; i < n; ++i) {
-    const int32_t b = bits_of(x[i]);
-    const int32_t key = b ^ ((b >> 31) & kMagnitude);
+    const int32_t b = bits_of(x[i]), key = b ^ ((b >> 31) & kMagnitude);
     most = key > most ? key : most;
-    nan |= (b & kMagnitude) > kInfinityBits;
   }
   const int32_t b = most ^ ((most >> 31) & kMagnitude);
+  float largest;
   std::memcpy(&largest, &b, 4);
-  largest += 0.0f;
-  return !nan;
+  return largest + 0.0f;
 }
 
 GP_INLINE bool softmax_row(const Call& c, int64_t row) {
   const float* x = c.in[0] + row * c.n;
-  float *y = c.out[0] + row * c.n, top, sum;
-  if (!largest_of(x, c.n, top)) return false;
+  const float top = largest_of(x, c.n);
+  float *y = c.out[0] + row * c.n, sum;
   rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
   if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
   for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] / sum;
@@ -96,8 +96,8 @@ GP_INLINE bool softmax_backward_row(const Call& c, int64_t row) {
 
 GP_INLINE bool log_softmax_row(const Call& c, int64_t row) {
   const float* x = c.in[0] + row * c.n;
-  float *y = c.out[0] + row * c.n, top, sum;
-  if (!largest_of(x, c.n, top)) return false;
+  const float top = largest_of(x, c.n);
+  float *y = c.out[0] + row * c.n, sum;
   rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
   if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
   const float log_sum = log_rounded(sum);

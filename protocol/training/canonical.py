@@ -198,7 +198,7 @@ def read_document(data: bytes, name: str, error: type[DocumentError]) -> Node:
 
 def _depth(data: bytes) -> int:
     """Deepest nesting, brackets in strings included: no honest document has many of those."""
-    # The JSON parser recurses, and web3 raises Python's recursion limit when it is imported, so a
+    # The JSON parser recurses; with a lifted recursion limit (protocol/__init__.py) a
     # deep document would overflow the C stack and end the process.
     depth = deepest = 0
     for bracket in re.finditer(rb"[\[\]{}]", data):

@@ -119,7 +119,7 @@ def test_document_over_the_limit_is_refused_before_it_is_parsed() -> None:
 def test_deep_nesting_is_refused_before_a_recursive_parser_sees_it(
     bracket: tuple[bytes, bytes],
 ) -> None:
-    """Web3 lifts Python's recursion limit; a deep document would then end the process."""
+    """Where the recursion limit is lifted, a deep document would end the process."""
     opening, closing = bracket
     data = opening * 100_000 + b"1" + closing * 100_000
     with pytest.raises(ManifestError, match="levels of nesting"):

@@ -7,13 +7,20 @@ import pytest
 from protocol.chain.errors import ContractRejected
 from protocol.rules.records import Phase, Stage, bits
 from protocol.rules.sealing import SealContext, witness_hash
-from tests.support.market_play import BOND, TRUE, WORKERS, Play, raw_seal
+from tests.support.market_play import TRUE, WORKERS, Play, raw_seal
 from tests.support.rounds import digest
 
 
 def slashed(play: Play, owner: str) -> int:
-    """What an owner has lost of what it put up."""
-    return BOND - play.wealth(owner)
+    """What an owner has lost of its bonds in this job; what chance let it earn does not count."""
+    events = [play.chain.decode(raw) for raw in play.chain.logs(0, play.chain.head())]
+    return sum(
+        event.args["amount"]
+        for event in events
+        if event.name == "Slashed"
+        and event.args["job"] == play.job
+        and event.args["provider"] == owner
+    )
 
 
 # --- 1 copy another worker's result ---

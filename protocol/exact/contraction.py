@@ -10,6 +10,7 @@ INVARIANT: routes differ in speed only; every route returns the same bits for th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,7 +91,7 @@ def scale_and_round(s: Tensor, left: Tensor, right: Tensor, profile: Profile) ->
     return s.to(torch.float32).add_(0.0)
 
 
-class BlockedRoute:
+class BlockedRoute(ABC):
     """GEMM block by block; subclasses provide the exact product of two integer matrices."""
 
     def gemm(self, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
@@ -111,9 +112,9 @@ class BlockedRoute:
         s = self.product(left.q, right.q, profile)
         return scale_and_round(s, left.exponent, right.exponent, profile)
 
+    @abstractmethod
     def product(self, qa: Tensor, qb: Tensor, profile: Profile) -> Tensor:
         """Exact `qa . qb` as binary64 integers."""
-        raise NotImplementedError
 
 
 class Float64Route(BlockedRoute):

@@ -8,7 +8,7 @@ from protocol.chain.indexer import Indexer
 from protocol.chain.views import stored, where_it_stands
 from protocol.role.openings import Key, Opening, OpeningStore
 from protocol.rules.history import JobHistory, MarketHistory, RoundHistory
-from protocol.rules.records import Address, Ending, JobId, JobView, Phase, RoundView, Slot
+from protocol.rules.records import Address, Ending, JobId, JobView, Phase, RoundView
 from protocol.rules.seats import Roster
 
 
@@ -40,11 +40,6 @@ class Sight:
     market: MarketHistory
     jobs: Mapping[JobId, JobSight]
     openings: Mapping[Key, Opening]
-
-    @property
-    def verifier_slots(self) -> list[Slot]:
-        """Slots this provider has enrolled."""
-        return [slot for slot, owner in self.market.verifiers.current if owner == self.provider]
 
 
 class Observer:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from protocol.exact.roots import result_leaf, tensor_root
 from protocol.rules import merkle
+from protocol.rules.sealing import NONFINITE_ROOT
 from protocol.storage.cid import Cid
 from protocol.storage.unixfs import cid_of_file
 from protocol.training.canonical import encode_json
@@ -37,7 +38,6 @@ from protocol.training.layout import (
 )
 
 INDEX_NAME: Final = "index.json"
-NONFINITE_ROOT: Final = hashlib.sha256(b"gradproof/exact-1/NONFINITE").digest()
 NONFINITE_INDEX: Final = encode_json({"nonfinite": 1, "version": VERSION})
 
 ShardPathOf = Callable[[Cid], Path]

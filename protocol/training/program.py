@@ -23,8 +23,9 @@ from protocol.exact.dispatch import exact
 from protocol.exact.errors import NonFinite
 from protocol.exact.profile import Profile
 from protocol.exact.roots import require_finite, result_root
+from protocol.rules.sealing import NONFINITE_ROOT
 from protocol.training.arithmetic import Clip, Tensors, adamw, average, row_scalars, scalar
-from protocol.training.bundle import NONFINITE_ROOT, Bundle, write_bundle, write_nonfinite
+from protocol.training.bundle import Bundle, write_bundle, write_nonfinite
 from protocol.training.errors import ProgramError
 from protocol.training.manifest import Manifest
 from protocol.training.model import (

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from protocol.exact import result_root
+from protocol.rules.sealing import NONFINITE_ROOT
 from protocol.storage.cid import RAW, Cid
 from protocol.storage.unixfs import cid_of_bytes, cid_of_file
 from protocol.training.bundle import (
     NONFINITE_INDEX,
-    NONFINITE_ROOT,
     list_shards,
     read_bundle,
     schema_of,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from protocol.exact import result_root
-from protocol.training.bundle import NONFINITE_ROOT, read_bundle, schema_of
+from protocol.rules.sealing import NONFINITE_ROOT
+from protocol.training.bundle import read_bundle, schema_of
 from protocol.training.errors import ModelError, ProgramError
 from protocol.training.manifest_parts import Aggregation
 from protocol.training.model import check_tensors, parameters_of, result_schema, schema, skeleton

@@ -1,275 +1,228 @@
 """How much exactness costs: one training step, stock PyTorch against every exact route.
 
-    python benchmarks/exact_vs_torch.py [--layers 4 --width 768 ...] [--profile]
+    python benchmarks/exact_vs_torch.py [--workloads gpt2 llama mlp] [--profile]
 
-A step is forward, backward, clipping and AdamW. All variants take turns in one process and each
-reports its median, so that a busy machine slows all of them alike. Exact variants must agree on
-their result's root; the table is not printed otherwise.
+A step is forward, backward, clipping and AdamW, the optimisers' states being warm. Each variant
+lives in a process of its own, with the environment that makes it; all take turns, two steps each of
+which the second counts, and report medians, so that a busy machine slows all of them alike. Exact
+variants must agree on the root of their parameters after the warm-up, or no table is printed.
+Memory is the peak above what the process used before it had a model.
+
+The engine lets the allocator keep freed memory; "memory kept" gives stock PyTorch the same.
+The variants "AVX2 machine" run both PyTorch and the engine under caps that hide newer instructions,
+as a processor without AVX512 would.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from step_models import WORKLOADS
 
-from protocol.exact import (
-    AdamWRow,
-    KernelsUnavailable,
-    UnsupportedOp,
-    adamw,
-    clip_by_norm,
-    exact,
-    result_root,
-)
-from protocol.exact.allowlist import TABLE
+from protocol.exact import KernelsUnavailable
 from protocol.exact.kernels import library
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-ROW = AdamWRow(0.9999, 0.9, 0.1, 0.999, 0.001, 0.0003, 31.622776, 1e-8)
-
-EXACT = {
-    "exact: kernels, VNNI": ("kernels-vnni", "vnni"),
-    "exact: kernels, AVX2": ("kernels-avx2", "avx2"),
-    "exact: PyTorch, int8": ("int8", "off"),
-    "exact: PyTorch, float64": ("float64", "off"),
+HERE = Path(__file__).parent
+BASE = "stock fp32 eager"
+AVX2_MACHINE = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
 }
-"""Variant -> (GEMM route, setting of the kernel switch)."""
+
+# What the engine asks of glibc's allocator (protocol/exact/memory.py), here for stock PyTorch.
+MEMORY_KEPT = {
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={1 << 30}:glibc.malloc.trim_threshold={1 << 62}"
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute the step, the variant it is measured against, and its environment."""
+
+    name: str
+    kind: str
+    base: str = BASE
+    route: str | None = None
+    kernels: str = "off"
+    attention: str = "eager"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def level(self) -> library.Level | None:
+        """The instruction level its kernels need."""
+        return None if self.kernels == "off" else library.Level[self.kernels.upper()]
+
+
+VARIANTS = (
+    Variant(BASE, "fp32"),
+    Variant("stock fp32 SDPA", "fp32", attention="sdpa"),
+    Variant("stock fp32, memory kept", "fp32", environment=MEMORY_KEPT),
+    Variant("stock bf16 autocast", "bf16"),
+    Variant("exact: kernels, AMX", "exact", route="kernels-amx", kernels="amx"),
+    Variant("exact: kernels, VNNI", "exact", route="kernels-vnni", kernels="vnni"),
+    Variant("exact: kernels, AVX2", "exact", route="kernels-avx2", kernels="avx2"),
+    Variant("exact: PyTorch, int8", "exact", route="int8"),
+    Variant("exact: PyTorch, float64", "exact", route="float64"),
+    Variant("AVX2 machine: stock fp32", "fp32", environment=AVX2_MACHINE),
+    Variant(
+        "AVX2 machine: exact, kernels",
+        "exact",
+        base="AVX2 machine: stock fp32",
+        route="kernels-avx2",
+        kernels="avx2",
+        environment=AVX2_MACHINE,
+    ),
+    Variant(
+        "AVX2 machine: exact, PyTorch",
+        "exact",
+        base="AVX2 machine: stock fp32",
+        route="float64",
+        environment=AVX2_MACHINE,
+    ),
+)
+
+
+def available() -> list[Variant]:
+    """The variants that this machine can run; says which it leaves out and why."""
+    try:
+        best = library.library().level
+    except KernelsUnavailable as unavailable:
+        print(f"no kernels: {unavailable}")
+        return [v for v in VARIANTS if v.level is None]
+    for v in VARIANTS:
+        if v.level is not None and v.level > best:
+            print(f"left out: {v.name}; this processor offers {best.name}")
+    return [v for v in VARIANTS if v.level is None or v.level <= best]
+
+
+class Process:
+    """A variant's process; see step_process.py for what it answers."""
+
+    def __init__(self, variant: Variant, workload: str, threads: int) -> None:
+        description = {
+            "kind": variant.kind,
+            "route": variant.route,
+            "attention": variant.attention,
+            "workload": workload,
+            "threads": threads,
+        }
+        settings = {library.SWITCH: variant.kernels, "HF_HUB_OFFLINE": "1"}
+        self.running = subprocess.Popen(
+            [sys.executable, str(HERE / "step_process.py"), json.dumps(description)],
+            env=os.environ | settings | variant.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, request: str) -> Any:
+        assert self.running.stdin is not None
+        assert self.running.stdout is not None
+        self.running.stdin.write(request + "\n")
+        self.running.stdin.flush()
+        answer = self.running.stdout.readline()
+        if not answer:
+            raise SystemExit(f"the process of {self.running.args} ended: run it by hand to see why")
+        return json.loads(answer)
+
+    def stop(self) -> None:
+        assert self.running.stdin is not None
+        self.running.stdin.close()
+        self.running.wait()
 
 
 @dataclass
-class Workload:
-    """A model and the loss of one batch."""
+class Measured:
+    """What one variant took."""
 
-    model: nn.Module
-    loss: Callable[[], Tensor]
+    seconds: list[float] = field(default_factory=list)
+    bytes: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
 
-    def parameters(self) -> dict[str, nn.Parameter]:
-        return dict(sorted(self.model.named_parameters()))
-
-
-def gpt2(a: argparse.Namespace) -> Workload:
-    """GPT-2 with random weights, built from a configuration."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=a.vocabulary,
-        n_positions=a.tokens,
-        n_embd=a.width,
-        n_layer=a.layers,
-        n_head=max(1, a.width // 64),
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-        loss_type="ForCausalLM",
-    )
-    model = GPT2LMHeadModel._from_config(config, attn_implementation="eager").train()
-    return language_model(model, a)
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
 
 
-def llama(a: argparse.Namespace) -> Workload:
-    """Llama with random weights, two query heads per key head."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    heads = max(2, a.llama_width // 64)
-    config = LlamaConfig(
-        vocab_size=a.vocabulary,
-        hidden_size=a.llama_width,
-        intermediate_size=a.llama_width * 8 // 3,
-        num_hidden_layers=a.llama_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 2,
-        max_position_embeddings=a.tokens,
-        loss_type="ForCausalLM",
-    )
-    model = LlamaForCausalLM._from_config(config, attn_implementation="eager").train()
-    return language_model(model, a)
-
-
-def language_model(model: nn.Module, a: argparse.Namespace) -> Workload:
-    ids = torch.randint(a.vocabulary, (a.batch, a.tokens))
-    return Workload(model, lambda: model(input_ids=ids, labels=ids, use_cache=False).loss)
-
-
-def mlp(a: argparse.Namespace) -> Workload:
-    """Four square layers with ReLU under a cross entropy."""
-    layers: list[nn.Module] = []
-    for _ in range(4):
-        layers += [nn.Linear(a.mlp_width, a.mlp_width), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
-    x = torch.randn(a.mlp_batch, a.mlp_width)
-    target = torch.randint(a.mlp_width, (a.mlp_batch,))
-    return Workload(model, lambda: nn.functional.cross_entropy(model(x), target))
-
-
-WORKLOADS = {"gpt2": gpt2, "mlp": mlp, "llama": llama}
-
-
-def stock_step(work: Workload, autocast: bool) -> None:
-    """One step as everybody writes it; the fused optimiser is PyTorch's fastest."""
-    optimiser = torch.optim.AdamW(work.model.parameters(), lr=0.0003, fused=True)
-    work.model.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
-        loss = work.loss()
-    loss.backward()
-    nn.utils.clip_grad_norm_(work.model.parameters(), 1.0)
-    optimiser.step()
-
-
-def exact_step(work: Workload, route: str) -> dict[str, Tensor]:
-    """The same step by the profile; parameters and moments by name."""
-    work.model.zero_grad()
-    parameters = work.parameters()
-    with exact(route=route):
-        loss = work.loss()
-        loss.backward()
-        gradients = [p.grad for p in parameters.values() if p.grad is not None]
-        clipped, norm = clip_by_norm(gradients, 1.0)
-        out = {"loss": loss.detach(), "norm": norm}
-        for (name, p), g in zip(parameters.items(), clipped, strict=True):
-            moments = torch.zeros_like(g), torch.zeros_like(g)
-            out[name], m, v = adamw(p.detach(), g, *moments, ROW)
-            out |= {f"{name}.m": m, f"{name}.v": v}
-    return out
-
-
-@contextmanager
-def kernels(setting: str) -> Iterator[None]:
-    """The kernel switch set for one block."""
-    before = os.environ.get(library.SWITCH)
-    os.environ[library.SWITCH] = setting
+def measure(workload: str, variants: list[Variant], a: argparse.Namespace) -> dict[str, Measured]:
+    """Every variant's steps, in turns."""
+    processes = {v.name: Process(v, workload, a.threads) for v in variants}
+    results = {v.name: Measured() for v in variants}
     try:
-        yield
+        for _ in range(a.warm_up):
+            for process in processes.values():
+                process.ask("warm")
+        roots = {v.name: processes[v.name].ask("root") for v in variants if v.kind == "exact"}
+        if len(set(roots.values())) > 1:
+            raise SystemExit(f"exact variants disagree: {roots}")
+        for _ in range(a.repeats):
+            for name, process in processes.items():
+                results[name].seconds.append(process.ask("step"))
+        for name, process in processes.items():
+            results[name].bytes = process.ask("memory")
+            results[name].spent = process.ask("profile") if a.profile else {}
     finally:
-        os.environ.pop(library.SWITCH)
-        if before is not None:
-            os.environ[library.SWITCH] = before
+        for process in processes.values():
+            process.stop()
+    return results
 
 
-def variants(work: Workload) -> dict[str, Callable[[], dict[str, Tensor] | None]]:
-    """Every variant this machine can run."""
-
-    def exactly(route: str, setting: str) -> Callable[[], dict[str, Tensor]]:
-        def run() -> dict[str, Tensor]:
-            with kernels(setting):
-                return exact_step(work, route)
-
-        return run
-
-    found: dict[str, Callable[[], dict[str, Tensor] | None]] = {
-        "stock fp32": lambda: stock_step(work, autocast=False),
-        "stock bf16 autocast": lambda: stock_step(work, autocast=True),
-    }
-    for name, (route, setting) in EXACT.items():
-        try:
-            missing = setting != "off" and library.library().level < library.Level[setting.upper()]
-        except KernelsUnavailable as unavailable:
-            print(f"  {name}: skipped, {unavailable}")
-            continue
-        if missing:
-            print(f"  {name}: skipped, this processor has no {setting.upper()}")
-        else:
-            found[name] = exactly(route, setting)
-    return found
+def print_table(workload: str, variants: list[Variant], results: dict[str, Measured]) -> None:
+    """Medians and peaks, each beside the stock variant that it replaces."""
+    print(f"\n{workload}")
+    print(f"{'variant':30}{'median ms':>11}{'of stock':>10}{'peak MB':>10}{'of stock':>10}")
+    for v in variants:
+        mine, base = results[v.name], results[v.base]
+        print(
+            f"{v.name:30}{mine.median * 1e3:11.1f}{mine.median / base.median:9.2f}x"
+            f"{mine.bytes / 1e6:10.0f}{mine.bytes / base.bytes:9.2f}x"
+        )
 
 
-def measure(work: Workload, repeats: int) -> dict[str, float]:
-    """Median seconds of each variant; a round runs all of them once."""
-    runs = variants(work)
-    # Only stock steps move the weights, and they come first: exact ones start from the same.
-    roots = {result_root(out).hex() for run in runs.values() if (out := run()) is not None}
-    if len(roots) != 1:
-        raise SystemExit(f"exact variants disagree: {sorted(roots)}")
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def print_table(title: str, medians: dict[str, float]) -> None:
-    base = medians["stock fp32"]
-    print(f"\n{title}\n{'variant':28}{'median ms':>12}{'of stock fp32':>16}")
-    for name, median in medians.items():
-        print(f"{name:28}{median * 1e3:12.1f}{median / base:15.2f}x")
-
-
-def print_profile(work: Workload) -> None:
-    """Time per ATen call of the fastest exact variant: a clock around each of its handlers."""
-    name, run = next((n, r) for n, r in variants(work).items() if n.startswith("exact"))
-    spent: dict[str, list[float]] = {}
-
-    def timed(op: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        def clocked(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return handler(*args, **kwargs)
-            finally:
-                spent.setdefault(op, []).append(time.perf_counter() - start)
-
-        return clocked
-
-    originals = dict(TABLE)
-    TABLE.update({func: timed(str(func), handler) for func, handler in originals.items()})
-    start = time.perf_counter()
-    try:
-        run()
-    finally:
-        TABLE.update(originals)
-    whole = time.perf_counter() - start
-    print(f"\n{name}: milliseconds per ATen call; the rest is the optimiser and Python")
-    for op, times in sorted(spent.items(), key=lambda item: -sum(item[1]))[:20]:
-        print(f"{op:44}{len(times):6} calls{sum(times) * 1e3:10.1f}")
-    rest = whole - sum(sum(times) for times in spent.values())
-    print(f"{'outside handlers':44}{'':12}{rest * 1e3:10.1f}")
+def print_profile(variants: list[Variant], results: dict[str, Measured]) -> None:
+    """ATen calls of the stock step beside those of the fastest exact one, milliseconds."""
+    exact = next(v.name for v in variants if v.kind == "exact")
+    stock, ours = results[BASE].spent, results[exact].spent
+    print(f"\n{'milliseconds by ATen call':44}{BASE:>20}{exact:>24}")
+    for call in sorted(ours | stock, key=lambda c: -max(ours.get(c, 0), stock.get(c, 0)))[:24]:
+        print(f"{call:44}{stock.get(call, 0) * 1e3:20.1f}{ours.get(call, 0) * 1e3:24.1f}")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=7, help="timed rounds")
+    parser.add_argument("--warm-up", type=int, default=2, help="rounds before those")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--vocabulary", type=int, default=8192)
-    parser.add_argument("--mlp-width", type=int, default=1024)
-    parser.add_argument("--mlp-batch", type=int, default=1024)
-    parser.add_argument("--llama-layers", type=int, default=6)
-    parser.add_argument("--llama-width", type=int, default=512)
+    parser.add_argument("--only", help="run the variants whose name contains this, and stock fp32")
     parser.add_argument("--profile", action="store_true", help="time per ATen call as well")
     return parser.parse_args()
 
 
 def main() -> None:
     a = arguments()
-    torch.set_num_threads(a.threads)
-    torch.manual_seed(1)
+    variants = available()
+    if a.only:
+        wanted = {v.name for v in variants if a.only in v.name}
+        bases = {v.base for v in variants if v.name in wanted}
+        variants = [v for v in variants if v.name in wanted | bases | {BASE}]
     print(f"torch {torch.__version__}, {a.threads} threads, median of {a.repeats} rounds")
-    for name in a.workloads:
-        work = WORKLOADS[name](a)
-        try:
-            medians = measure(work, a.repeats)
-        except UnsupportedOp as unsupported:
-            print(f"\n{name}: skipped, {unsupported}")
-            continue
-        print_table(name, medians)
+    for workload in a.workloads:
+        results = measure(workload, variants, a)
+        print_table(workload, variants, results)
         if a.profile:
-            print_profile(work)
+            print_profile(variants, results)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The exact numeric engine: what every role computes is equal bit for bit on any machine.
 
-    with exact():                        # one block around forward, backward and the rest
+    optimiser = AdamW(model.parameters(), lr=3e-4)
+    with exact():                        # one block around forward, backward and the step
         loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
-    root = result_root({n: p.grad for n, p in model.named_parameters()})
+        optimiser.step()
+    root = result_root(dict(model.state_dict()))
 
 docs/numerics.md is the normative text; the modules here follow its sections.
 """
@@ -32,6 +34,13 @@ from protocol.exact.errors import (
 from protocol.exact.optimiser import (
     AdamWRow,
 )
+from protocol.exact.optimisers import (
+    SGD,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+)
 from protocol.exact.primitives import (
     adam,
     adamw,
@@ -42,6 +51,7 @@ from protocol.exact.primitives import (
     argmax,
     clamp,
     clip_by_norm,
+    clip_by_norm_,
     cos,
     div,
     erf,
@@ -94,17 +104,26 @@ from protocol.exact.route_choice import (
     routes,
     selftest,
 )
+from protocol.exact.scalars import (
+    adam_row,
+    adamw_row,
+    lion_row,
+    muon_row,
+    sgd_row,
+)
 from protocol.exact.update_rules import (
     AdamRow,
     LionRow,
     MuonRow,
     Row,
     SGDRow,
-    bias_corrections,
 )
 
 __all__ = [
+    "SGD",
+    "Adam",
     "AdamRow",
+    "AdamW",
     "AdamWRow",
     "AutocastActive",
     "CompiledCode",
@@ -116,8 +135,10 @@ __all__ = [
     "InvalidSeed",
     "InvalidUpdate",
     "KernelsUnavailable",
+    "Lion",
     "LionRow",
     "MixedDevices",
+    "Muon",
     "MuonRow",
     "NonFinite",
     "Profile",
@@ -129,15 +150,17 @@ __all__ = [
     "UnsupportedDtype",
     "UnsupportedOp",
     "adam",
+    "adam_row",
     "adamw",
+    "adamw_row",
     "add",
     "aggregate",
     "amax",
     "amin",
     "argmax",
-    "bias_corrections",
     "clamp",
     "clip_by_norm",
+    "clip_by_norm_",
     "cos",
     "div",
     "erf",
@@ -150,6 +173,7 @@ __all__ = [
     "index_sum",
     "layer_norm",
     "lion",
+    "lion_row",
     "log",
     "log1p",
     "log_softmax",
@@ -158,6 +182,7 @@ __all__ = [
     "min2",
     "mul",
     "muon",
+    "muon_row",
     "optimise",
     "random_bits",
     "relu",
@@ -168,6 +193,7 @@ __all__ = [
     "routes",
     "selftest",
     "sgd",
+    "sgd_row",
     "sigmoid",
     "silu",
     "sin",

@@ -2,8 +2,8 @@
 
 Four kinds, in this order of decision: *stock* (bit-preserving calls, factories and bookkeeping: the
 stock kernel is exact by nature), *integer* (the stock kernel, if no float takes part), *computed*
-(a handler), and in-place variants derived from those. `REFUSED` explains the calls that users most
-often meet; everything else that is absent is refused all the same.
+(a handler), and in-place variants derived from those. Everything absent is refused; `refusals` says
+why where there is more to say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from protocol.exact import (
+    activations,
     compositions,
     convolution,
     elementwise,
@@ -22,9 +23,13 @@ from protocol.exact import (
     functions,
     indexing,
     losses,
+    resampling,
+    statistics,
 )
 from protocol.exact import handlers as h
 from protocol.exact.handlers import Engine, Handler
+from protocol.exact.multi_tensor import every
+from protocol.exact.refusals import STOCK_OPTIMISER
 
 STOCK: Final = """
     view.default _unsafe_view.default reshape.default _reshape_alias.default
@@ -47,11 +52,20 @@ STOCK: Final = """
     any.dim any.dims all.default all.dim equal.default is_nonzero.default
     _local_scalar_dense.default sym_size.int sym_stride.int sym_numel.default
     sym_storage_offset.default is_same_size.default _has_compatible_shallow_copy_type.default
-    _pack_padded_sequence.default
+    _pack_padded_sequence.default _is_any_true.default _is_all_true.default
+    diag_embed.default eye.default eye.m tril_indices.default triu_indices.default
+    repeat_interleave.Tensor pixel_shuffle.default pixel_unshuffle.default
+    native_channel_shuffle.default channel_shuffle.default
+    _unsafe_index.Tensor masked_scatter.default masked_scatter_.default
+    masked_scatter_backward.default
+    index_fill.int_Scalar index_fill.int_Tensor index_fill_.int_Scalar index_fill_.int_Tensor
+    nan_to_num.default bucketize.Tensor searchsorted.Tensor
+    reflection_pad1d.default reflection_pad2d.default reflection_pad3d.default
+    replication_pad1d.default replication_pad2d.default replication_pad3d.default
 """
 
 INTEGER: Final = """
-    arange.default arange.start arange.start_step bitwise_and.Tensor bitwise_and.Scalar
+    bitwise_and_.Tensor bitwise_or_.Tensor bitwise_xor_.Tensor bitwise_and.Tensor bitwise_and.Scalar
     bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor bitwise_xor.Scalar bitwise_not.default
     bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_right_shift.Tensor
     bitwise_right_shift.Tensor_Scalar remainder.Scalar remainder.Tensor fmod.Scalar fmod.Tensor
@@ -60,6 +74,14 @@ INTEGER: Final = """
     __xor__.Scalar __xor__.Tensor __lshift__.Scalar __lshift__.Tensor __rshift__.Scalar
     __rshift__.Tensor
 """
+
+
+def _resolve(name: str) -> OpOverload:
+    packet, overload = name.split(".")
+    found = getattr(getattr(torch.ops.aten, packet), overload)
+    assert isinstance(found, OpOverload)
+    return found
+
 
 COMPUTED: Final[dict[str, Handler]] = {
     "add.Tensor": h.add,
@@ -84,9 +106,11 @@ COMPUTED: Final[dict[str, Handler]] = {
     "clamp_min.Tensor": h.clamp_min,
     "clamp_max.default": h.clamp_max,
     "clamp_max.Tensor": h.clamp_max,
-    "relu.default": h.unary(elementwise.relu),
+    "relu.default": h.relu,
+    "threshold.default": activations.threshold,
     "threshold_backward.default": h.threshold_backward,
     "pow.Tensor_Scalar": h.power,
+    "pow.Tensor_Tensor": h.power_by_integers,
     "lerp.Scalar": h.lerp,
     "lerp.Tensor": h.lerp,
     "addcmul.default": h.addcmul,
@@ -131,12 +155,23 @@ COMPUTED: Final[dict[str, Handler]] = {
     "mean.default": lambda e, x, *, dtype=None: h.mean(e, x, dtype=dtype),
     "mean.dim": h.mean,
     "linalg_vector_norm.default": h.vector_norm,
+    "norm.ScalarOpt_dim": h.vector_norm,
+    "var.correction": statistics.var,
+    "std.correction": statistics.std,
+    "var_mean.correction": statistics.var_mean,
+    "std_mean.correction": statistics.std_mean,
+    "logsumexp.default": statistics.logsumexp,
+    "prod.default": statistics.prod,
+    "prod.dim_int": statistics.prod_along,
+    "cumsum.default": statistics.cumulative("cumsum", torch.add),
+    "cumprod.default": statistics.cumulative("cumprod", torch.mul),
     "amax.default": h.extremum("amax"),
     "amin.default": h.extremum("amin"),
     "max.default": h.extremum("amax"),
     "min.default": h.extremum("amin"),
     "max.dim": h.extremum_with_index("amax"),
     "min.dim": h.extremum_with_index("amin"),
+    "aminmax.default": h.both_extrema,
     "argmax.default": h.argmax,
     "argmin.default": h.argmin,
     "sort.default": h.sort,
@@ -155,25 +190,68 @@ COMPUTED: Final[dict[str, Handler]] = {
     "_log_softmax_backward_data.default": h.log_softmax_backward,
     "native_layer_norm.default": h.layer_norm,
     "native_layer_norm_backward.default": h.layer_norm_backward,
-    "nll_loss_forward.default": h.nll_loss,
-    "nll_loss_backward.default": h.nll_loss_backward,
+    "nll_loss_forward.default": losses.nll_loss,
+    "nll_loss_backward.default": losses.nll_loss_backward,
+    "nll_loss2d_forward.default": losses.nll_loss,
+    "nll_loss2d_backward.default": losses.nll_loss_backward,
     "mse_loss.default": losses.mse_loss,
     "mse_loss_backward.default": losses.mse_loss_backward,
-    "leaky_relu.default": losses.leaky_relu,
-    "leaky_relu_backward.default": losses.leaky_relu_backward,
+    "huber_loss.default": losses.huber_loss,
+    "huber_loss_backward.default": losses.huber_loss_backward,
+    "smooth_l1_loss.default": losses.smooth_l1_loss,
+    "smooth_l1_loss_backward.default": losses.smooth_l1_loss_backward,
+    "binary_cross_entropy.default": losses.bce,
+    "binary_cross_entropy_backward.default": losses.bce_backward,
+    "binary_cross_entropy_with_logits.default": losses.bce_with_logits,
+    "xlogy.Tensor": losses.xlogy,
+    "leaky_relu.default": activations.leaky_relu,
+    "leaky_relu_backward.default": activations.leaky_relu_backward,
+    "_prelu_kernel.default": activations.prelu,
+    "_prelu_kernel_backward.default": activations.prelu_backward,
+    "hardtanh.default": activations.hardtanh,
+    "hardtanh_backward.default": activations.hardtanh_backward,
+    "hardsigmoid.default": activations.hardsigmoid,
+    "hardsigmoid_backward.default": activations.hardsigmoid_backward,
+    "hardswish.default": activations.hardswish,
+    "hardswish_backward.default": activations.hardswish_backward,
+    "elu.default": activations.elu,
+    "celu.default": activations.celu,
+    "elu_backward.default": activations.elu_backward,
+    "softplus.default": activations.softplus,
+    "softplus_backward.default": activations.softplus_backward,
+    "log_sigmoid_forward.default": activations.log_sigmoid,
+    "log_sigmoid_backward.default": activations.log_sigmoid_backward,
+    "mish.default": activations.mish,
+    "mish_backward.default": activations.mish_backward,
+    "glu.default": activations.glu,
+    "glu_backward.default": activations.glu_backward,
     "convolution.default": convolution.convolution,
     "convolution_backward.default": convolution.convolution_backward,
     "_grouped_mm.default": experts.grouped_mm,
     "histc.default": experts.histogram,
-    "cumsum.default": indexing.cumsum,
     "where.self": indexing.where,
     "_to_copy.default": indexing.to_copy,
     "copy_.default": indexing.copy_,
     "embedding.default": indexing.embedding,
     "embedding_dense_backward.default": indexing.embedding_backward,
     "unfold_backward.default": indexing.unfold_backward,
+    **{
+        f"{name}_backward.default": resampling.moved_backward(_resolve(f"{name}.default"))
+        for kind in ("reflection", "replication")
+        for name in (f"{kind}_pad1d", f"{kind}_pad2d", f"{kind}_pad3d")
+    },
+    **{
+        f"{name}{axes}d{part}.default": handler(centred)
+        for name, centred in (("upsample_nearest", False), ("_upsample_nearest_exact", True))
+        for axes in (1, 2, 3)
+        for part, handler in (("", resampling.nearest), ("_backward", resampling.nearest_backward))
+    },
+    "arange.default": indexing.arange,
+    "arange.start": indexing.arange,
+    "arange.start_step": indexing.arange,
     "index_add.default": indexing.index_add,
     "index_put.default": indexing.index_put,
+    "_unsafe_index_put.default": indexing.index_put,
     "scatter_add.default": indexing.scatter_add,
     "scatter.value": indexing.scatter_value,
     "scatter.src": indexing.scatter_source,
@@ -190,56 +268,15 @@ IN_PLACE: Final = """
     lerp.Scalar lerp.Tensor addcmul.default addcdiv.default clamp.default clamp_min.default
     clamp_max.default relu.default neg.default sqrt.default exp.default tanh.default
     reciprocal.default sigmoid.default silu.default index_add.default index_put.default
-    scatter_add.default scatter.value scatter.src
+    scatter_add.default scatter.value scatter.src clamp.Tensor clamp_min.Tensor clamp_max.Tensor
+    abs.default ceil.default floor.default trunc.default round.default rsqrt.default log.default
+    sin.default cos.default hardtanh.default hardsigmoid.default hardswish.default elu.default
+    leaky_relu.default mish.default threshold.default cumsum.default cumprod.default
 """
 
-_LIBRARY_ATTENTION = (
-    "fused attention kernels have no defined order; call it as "
-    "torch.nn.functional.scaled_dot_product_attention, which exact() replaces, or load the model "
-    'with attn_implementation="eager"'
-)
-_REPLACED = (
-    "this kernel has no defined order; call the function of torch or the module, which exact() "
-    "replaces by its own composition"
-)
-_LIBRARY_RANDOM = "library generators differ between devices; use protocol.exact.uniform"
-_STOCK_OPTIMISER = (
-    "this optimiser takes its bias corrections from the host's libm; use torch.optim.SGD, "
-    "protocol.exact.optimise or protocol.exact.adamw"
-)
+FOREACH: Final[dict[str, Handler]] = every(COMPUTED)
 
-REFUSED: Final[dict[str, str]] = {
-    "_scaled_dot_product": _LIBRARY_ATTENTION,
-    "_safe_softmax": _LIBRARY_ATTENTION,
-    "native_dropout": _REPLACED,
-    "native_batch_norm": _REPLACED,
-    "cudnn_batch_norm": _REPLACED,
-    "native_group_norm": _REPLACED,
-    "mkldnn_rnn_layer": _REPLACED,
-    "_cudnn_rnn": _REPLACED,
-    "_thnn_fused": _REPLACED,
-    "bernoulli": _LIBRARY_RANDOM,
-    "random_": "library generators differ; take the batches out of a DataLoader before exact()",
-    "rand": _LIBRARY_RANDOM,
-    "normal": _LIBRARY_RANDOM,
-    "uniform": _LIBRARY_RANDOM,
-    "multinomial": _LIBRARY_RANDOM,
-    "_fused_adam": _STOCK_OPTIMISER,
-    "_foreach": "multi-tensor kernels are not defined; pass foreach=False",
-    "arange": "it is defined for integers only",
-}
-
-
-def refusal(name: str) -> str:
-    """Why calls of this name are refused, or an empty string when there is no more to say."""
-    return next((why for prefix, why in REFUSED.items() if name.startswith(prefix)), "")
-
-
-def _resolve(name: str) -> OpOverload:
-    packet, overload = name.split(".")
-    found = getattr(getattr(torch.ops.aten, packet), overload)
-    assert isinstance(found, OpOverload)
-    return found
+_KNOWN_OPTIMISERS = ("Optimizer.step#SGD.step", "Optimizer.step#exact.")
 
 
 def _stock(function: OpOverload) -> Handler:
@@ -260,9 +297,9 @@ def _integer(function: OpOverload) -> Handler:
 
 
 def _named_section(_: Engine, name: str, args: str | None = None) -> Any:
-    """A section of the profiler: how an optimiser of torch announces itself."""
-    if name.startswith("Optimizer.step#") and name != "Optimizer.step#SGD.step":
-        raise h.Refused(_STOCK_OPTIMISER)
+    """A section of the profiler: how an optimiser announces its step; see `optimisers`."""
+    if name.startswith("Optimizer.step#") and not name.startswith(_KNOWN_OPTIMISERS):
+        raise h.Refused(STOCK_OPTIMISER)
     return torch.ops.profiler._record_function_enter_new.default(name, args)
 
 
@@ -284,6 +321,7 @@ def _table() -> dict[OpOverload, Handler]:
         packet, overload = name.split(".")
         table[_resolve(f"{packet}_.{overload}")] = _in_place(COMPUTED[name])
     table[_resolve("pow_.Scalar")] = _in_place(h.power)
+    table |= {_resolve(name): handler for name, handler in FOREACH.items()}
     table[torch.ops.profiler._record_function_enter_new.default] = _named_section
     table[torch.ops.profiler._record_function_exit._RecordFunction] = _stock(
         torch.ops.profiler._record_function_exit._RecordFunction
@@ -292,3 +330,12 @@ def _table() -> dict[OpOverload, Handler]:
 
 
 TABLE: Final[dict[OpOverload, Handler]] = _table()
+
+_VIEWS: Final = """
+    view.default _unsafe_view.default permute.default transpose.int t.default expand.default
+    slice.Tensor select.int unsqueeze.default squeeze.dim split.Tensor unbind.int
+    as_strided.default alias.default detach.default
+"""
+
+VIEWS: Final = frozenset(map(_resolve, _VIEWS.split()))
+"""Half of a step's calls: they make no number, so they are handed on unseen."""

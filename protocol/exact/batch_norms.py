@@ -2,7 +2,8 @@
 
 Replaces the library calls above autograd: which kernel serves them depends on the device. Each is
 `layer_norm` without weights over the elements that share their statistics, then * weight + bias
-per channel. Batch normalisation in evaluation uses its stored statistics instead.
+per channel. Batch normalisation in evaluation uses its stored statistics instead. Root mean square
+normalisation and weights of given norm are here too: the library fuses them on some devices.
 """
 
 from __future__ import annotations
@@ -78,6 +79,23 @@ def instance_norm(
             raise Refused("stored statistics of instances are not defined")
         return group_norm(engine, x, x.shape[1], weight, bias, eps)
     return batch_norm(engine, x, weight, bias, running_mean, running_var, False, momentum, eps)
+
+
+def rms_norm(
+    _: Engine, x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """(x * r) * weight, r = 1 / sqrt(sum(x*x)/n + eps), eps 2^-23 if None."""
+    axes = list(range(x.ndim - len(shape), x.ndim))
+    squares = (x * x).mean(axes, keepdim=True)
+    y = x * (1.0 / (squares + (2.0**-23 if eps is None else eps)).sqrt())
+    return y if weight is None else y * weight
+
+
+def weight_norm(_: Engine, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """v * (g / norm(v)), the norm over all axes but `dim`, or over all of them for -1."""
+    axes = [axis for axis in range(v.ndim) if dim == -1 or axis != dim % v.ndim]
+    norm: Tensor = torch.linalg.vector_norm(v, 2, axes, keepdim=dim != -1)
+    return v * (g / norm)
 
 
 def _follow(x: Tensor, mean: Tensor, variance: Tensor, momentum: float | None) -> None:

@@ -13,6 +13,7 @@ from protocol.exact.elementwise import binary32, div, sqrt
 from protocol.exact.functions import erf, exp, log, tanh
 from protocol.exact.kernels import rows
 from protocol.exact.kernels.fused import fused
+from protocol.exact.parts import by_rows, part_by_part
 from protocol.exact.reductions import amax, sum_
 
 # Constants by their bits, so that no host library rounds them.
@@ -23,49 +24,62 @@ _INV_SQRT_2PI = float.fromhex("0x1.988454p-2")  # k3, 0x3ecc422a
 _CUBIC_3 = float.fromhex("0x1.12ba9ep-3")  # k4 = 0.134145, 0x3e095d4f
 
 
+@fused(rows.sigmoid)
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return div(1.0, 1.0 + exp(-x))
+    return part_by_part(lambda x: div(1.0, 1.0 + exp(-x)), x)
 
 
+@fused(rows.sigmoid_backward)
 def sigmoid_backward(grad: Tensor, y: Tensor) -> Tensor:
     """grad * ((1 - y) * y), `y` the sigmoid's output."""
-    return grad * ((1.0 - y) * y)
+    return part_by_part(lambda grad, y: grad * ((1.0 - y) * y), grad, y)
 
 
 @fused(rows.silu)
 def silu(x: Tensor) -> Tensor:
     """x / (1 + exp(-x))."""
-    return div(x, 1.0 + exp(-x))
+    return part_by_part(lambda x: div(x, 1.0 + exp(-x)), x)
 
 
 @fused(rows.silu_backward)
 def silu_backward(grad: Tensor, x: Tensor) -> Tensor:
     """grad * (s * (1 + x * (1 - s))), s = sigmoid(x)."""
+    return part_by_part(_silu_backward, grad, x)
+
+
+def _silu_backward(grad: Tensor, x: Tensor) -> Tensor:
     s = sigmoid(x)
     return grad * (s * (1.0 + x * (1.0 - s)))
 
 
+@fused(rows.tanh_backward)
 def tanh_backward(grad: Tensor, y: Tensor) -> Tensor:
     """grad * (1 - y * y), `y` the tanh's output."""
-    return grad * (1.0 - y * y)
+    return part_by_part(lambda grad, y: grad * (1.0 - y * y), grad, y)
 
 
 @fused(rows.gelu)
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """GELU by erf ('none') or by tanh ('tanh')."""
-    half = 0.5 * x
     if approximate == "none":
-        return half * (1.0 + erf(x * _SQRT_HALF))
-    return half * (1.0 + _gelu_tanh(x))
+        return part_by_part(lambda x: (0.5 * x) * (1.0 + erf(x * _SQRT_HALF)), x)
+    return part_by_part(lambda x: (0.5 * x) * (1.0 + _gelu_tanh(x)), x)
 
 
 @fused(rows.gelu_backward)
 def gelu_backward(grad: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
     """Gradient of `gelu` with respect to its input."""
-    if approximate == "none":
-        density = _INV_SQRT_2PI * exp(-0.5 * (x * x))
-        return grad * (0.5 * (1.0 + erf(x * _SQRT_HALF)) + x * density)
+    backward = _gelu_erf_backward if approximate == "none" else _gelu_tanh_backward
+    return part_by_part(backward, grad, x)
+
+
+def _gelu_erf_backward(grad: Tensor, x: Tensor) -> Tensor:
+    density = _INV_SQRT_2PI * exp(-0.5 * (x * x))
+    return grad * (0.5 * (1.0 + erf(x * _SQRT_HALF)) + x * density)
+
+
+def _gelu_tanh_backward(grad: Tensor, x: Tensor) -> Tensor:
     t = _gelu_tanh(x)
     slope = _SQRT_2_OVER_PI * (1.0 + _CUBIC_3 * (x * x))
     return grad * (0.5 * (1.0 + t) + (0.5 * x) * ((1.0 - t * t) * slope))
@@ -78,6 +92,10 @@ def _gelu_tanh(x: Tensor) -> Tensor:
 @fused(rows.softmax)
 def softmax(x: Tensor, dim: int) -> Tensor:
     """e / sum(e), e = exp(x - amax(x)). A row of -Inf only is NonFinite."""
+    return by_rows(_softmax, dim, x)
+
+
+def _softmax(x: Tensor, dim: int) -> Tensor:
     e = exp(x - amax(x, dim, keepdim=True)) if x.numel() else x.clone()
     return e.div_(sum_(e, dim, keepdim=True))
 
@@ -85,6 +103,10 @@ def softmax(x: Tensor, dim: int) -> Tensor:
 @fused(rows.softmax_backward)
 def softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     """u - y * sum(u), u = grad * y, `y` the softmax's output."""
+    return by_rows(_softmax_backward, dim, grad, y)
+
+
+def _softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     u = grad * y
     return u - y * sum_(u, dim, keepdim=True)
 
@@ -92,6 +114,10 @@ def softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
 @fused(rows.log_softmax)
 def log_softmax(x: Tensor, dim: int) -> Tensor:
     """z - log(sum(exp(z))), z = x - amax(x)."""
+    return by_rows(_log_softmax, dim, x)
+
+
+def _log_softmax(x: Tensor, dim: int) -> Tensor:
     z = x - amax(x, dim, keepdim=True) if x.numel() else x.clone()
     return z - log(sum_(exp(z), dim, keepdim=True))
 
@@ -99,6 +125,10 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
 @fused(rows.log_softmax_backward)
 def log_softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     """grad - exp(y) * sum(grad), `y` the log-softmax's output."""
+    return by_rows(_log_softmax_backward, dim, grad, y)
+
+
+def _log_softmax_backward(grad: Tensor, y: Tensor, dim: int) -> Tensor:
     return grad - exp(y) * sum_(grad, dim, keepdim=True)
 
 

@@ -11,17 +11,22 @@ INVARIANT: routes differ in speed only; every route returns the same bits for th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 
 from protocol.exact.errors import NonFinite
+from protocol.exact.parts import slices, whole
 from protocol.exact.profile import Profile
 
-_MAGNITUDE = 0x7FFFFFFF
-_INFINITY = 0x7F800000
+_PART: Final = 1 << 18  # elements rounded at a time; shorter parts lose their gain to small calls
+_BATCH: Final = 1 << 19  # elements of a batch's largest operand or result multiplied at a time
+
+_MAGNITUDE: Final = 0x7FFFFFFF
+_INFINITY: Final = 0x7F800000
 
 
 class Route(Protocol):
@@ -41,6 +46,18 @@ class Route(Protocol):
         ...
 
 
+def gemm(route: Route, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
+    """`a . b` by `route`; a contraction over one index is one binary32 product per element.
+
+    Raises NonFinite when an operand holds a NaN or an infinity.
+    """
+    if a.shape[-1] != 1:
+        return route.gemm(a, b, profile)
+    if not (bool(a.isfinite().all()) and bool(b.isfinite().all())):
+        raise NonFinite("gemm", "an operand holds a NaN or an infinity")
+    return (a * b).add_(0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Quantised:
     """Integers (held in binary32, |q| < 2^15) and the exponent field of each row's scale."""
@@ -49,21 +66,31 @@ class Quantised:
     exponent: Tensor
 
 
+def largest_magnitudes(x: Tensor, dim: int, op: str) -> tuple[Tensor, int, int]:
+    """Bits of the largest magnitude of each run along `dim`, kept as an axis; their extremes.
+
+    Raises NonFinite, naming `op`, when `x` holds a NaN or an infinity.
+    """
+    # Two passes that only read cost half of clearing the signs first (PyTorch 2.13, AVX512).
+    most = torch.maximum(x.amax(dim, keepdim=True), x.amin(dim, keepdim=True).neg_())
+    m = most.view(torch.int32).bitwise_and_(_MAGNITUDE)
+    low, high = map(int, torch.stack(torch.aminmax(m)).tolist())  # one wait for the device
+    if high >= _INFINITY:
+        raise NonFinite(op, "an operand holds a NaN or an infinity")
+    return m, low, high
+
+
 def quantise(x: Tensor, dim: int, profile: Profile) -> Quantised:
     """Round `x` to b-bit integers with one scale per run along `dim` (at most kb long).
 
     Raises NonFinite when `x` holds a NaN or an infinity.
     """
-    m = (x.view(torch.int32) & _MAGNITUDE).amax(dim, keepdim=True)
-    low, high = (int(v) for v in torch.aminmax(m))
-    if high >= _INFINITY:
-        raise NonFinite("gemm", "an operand holds a NaN or an infinity")
-    carry = profile.exponent_carry
-    exponent = (m + carry).bitwise_right_shift_(23).clamp_(min=1)
+    m, low, _ = largest_magnitudes(x, dim, "gemm")
+    exponent = (m + profile.exponent_carry).bitwise_right_shift_(23).clamp_(min=1)
     shift = (profile.b + 125) - exponent
     # 2^shift may exceed binary32's range for tiny rows: then scale in two exact steps. Scaling
     # down is inexact only where the quotient is far below 1/2 and rounds to 0 either way.
-    if profile.b + 125 - max(1, (low + carry) >> 23) <= 127:
+    if profile.b + 125 - max(low + profile.exponent_carry >> 23, 1) <= 127:
         scaled = x * power_of_two32(shift)
     else:
         first = shift.clamp(max=127)
@@ -91,21 +118,52 @@ def scale_and_round(s: Tensor, left: Tensor, right: Tensor, profile: Profile) ->
     return s.to(torch.float32).add_(0.0)
 
 
+def round_to_units(x: Tensor, dim: int, profile: Profile) -> Tensor:
+    """What `quantise` makes, times its scale: binary64 multiples of a unit per run along `dim`."""
+    if whole(x, _PART):
+        return _rounded_to_units(x, dim, profile).to(torch.float64)
+    result = torch.empty_like(x, dtype=torch.float64)
+    axis = -3 - dim  # the matrix's other axis
+    size = slices(x, axis, _PART)
+    for part, out in zip(torch.split(x, size, axis), torch.split(result, size, axis), strict=True):
+        out.copy_(_rounded_to_units(part, dim, profile))
+    return result
+
+
+def _rounded_to_units(x: Tensor, dim: int, profile: Profile) -> Tensor:
+    # Adding 1.5 units of the last binade leaves no bits below the unit: the addition itself rounds.
+    m, _, high = largest_magnitudes(x, dim, "gemm")
+    m += profile.exponent_carry
+    above = 25 - profile.b  # from a run's exponent field to that of 2^23 of its units
+    if (high + profile.exponent_carry >> 23) + above < _INFINITY >> 23:
+        magic = m.clamp_(min=1 << 23).bitwise_and_(_INFINITY).add_(above << 23 | 1 << 22)
+        return (x + magic.view(torch.float32)).sub_(magic.view(torch.float32))
+    exponent = m.bitwise_right_shift_(23).clamp_(min=1)
+    wide = power_of_two64(exponent - (profile.b + 125) + 52).mul_(1.5)
+    return x.to(torch.float64).add_(wide).sub_(wide)
+
+
+def fold_blocks(
+    block: Callable[[Tensor, Tensor, Profile], Tensor], a: Tensor, b: Tensor, profile: Profile
+) -> Tensor:
+    """The blocks' products, added in ascending order; a product over nothing is +0."""
+    result: Tensor | None = None
+    if a.numel() and b.numel():
+        for start in range(0, a.shape[-1], profile.kb):
+            stop = min(start + profile.kb, a.shape[-1])
+            part = block(a[..., start:stop], b[..., start:stop, :], profile)
+            result = part if result is None else result.add_(part)
+    if result is None:
+        return a.new_zeros(*a.shape[:-1], b.shape[-1])
+    return result
+
+
 class BlockedRoute(ABC):
     """GEMM block by block; subclasses provide the exact product of two integer matrices."""
 
     def gemm(self, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
         """See `Route.gemm`."""
-        k = a.shape[-1]
-        result: Tensor | None = None
-        if a.numel() and b.numel():
-            for start in range(0, k, profile.kb):
-                stop = min(start + profile.kb, k)
-                block = self._block(a[..., start:stop], b[..., start:stop, :], profile)
-                result = block if result is None else result.add_(block)
-        if result is None:
-            return a.new_zeros(*a.shape[:-1], b.shape[-1])
-        return result
+        return fold_blocks(self._block, a, b, profile)
 
     def _block(self, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
         left, right = quantise(a, -1, profile), quantise(b, -2, profile)
@@ -117,52 +175,32 @@ class BlockedRoute(ABC):
         """Exact `qa . qb` as binary64 integers."""
 
 
-class Float64Route(BlockedRoute):
-    """Binary64 GEMM on the integers: |S| <= 2^40 < 2^53, so every summation order is exact."""
+class Float64Route:
+    """Binary64 GEMM on the rounded operands.
+
+    They stay where they are on the number line: multiples of their runs' units, which differ from
+    the integers by a power of two per row and column. So each sum is an integer below 2^40 times
+    one power of two, exact in every order, and its cast is the only rounding.
+    """
 
     name = "float64"
 
-    def product(self, qa: Tensor, qb: Tensor, profile: Profile) -> Tensor:  # noqa: ARG002 - one seam for all routes
-        return torch.matmul(qa.to(torch.float64), qb.to(torch.float64))
+    def gemm(self, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
+        """See `Route.gemm`."""
+        return fold_blocks(self._block, a, b, profile)
+
+    def _block(self, a: Tensor, b: Tensor, profile: Profile) -> Tensor:
+        if a.ndim == 2 or a.device.type != "cpu":
+            return _product(a, b, profile)
+        result = a.new_empty(a.shape[0], a.shape[1], b.shape[2])
+        # A few matrices at a time: their binary64 copies stay in a cache.
+        size = min(slices(t, 0, _BATCH) for t in (a, b, result))
+        parts = (torch.split(t, size) for t in (a, b, result))
+        for x, y, out in zip(*parts, strict=True):
+            out.copy_(_product(x, y, profile))
+        return result
 
 
-class Int8Route(BlockedRoute):
-    """Four int8 products of balanced digits through `torch._int_mm`, int32 accumulation.
-
-    For b = 14 the digits lie in [-64, 64], so that even machines without VNNI, whose int16 pair
-    sums saturate, compute exactly. Small and batched products, where calls would dominate, and
-    shapes with unit dimensions, where `_int_mm` has defects, take the binary64 GEMM.
-    """
-
-    name = "int8"
-    smallest_side = 16
-    smallest_batched_work = 1 << 21
-
-    def product(self, qa: Tensor, qb: Tensor, profile: Profile) -> Tensor:
-        *batch, m, k = qa.shape
-        n = qb.shape[-1]
-        small = min(m, n, k) < self.smallest_side
-        unaligned = qa.device.type == "cuda" and (m <= 16 or n % 8 or k % 8)
-        if small or unaligned or (batch and m * n * k < self.smallest_batched_work):
-            return torch.matmul(qa.to(torch.float64), qb.to(torch.float64))
-        if batch:
-            pairs = zip(qa, qb, strict=True)
-            return torch.stack([self._product2d(x, y, profile) for x, y in pairs])
-        return self._product2d(qa, qb, profile)
-
-    def _product2d(self, qa: Tensor, qb: Tensor, profile: Profile) -> Tensor:
-        digit_bits = profile.b // 2
-        ah, al = _digits(qa, digit_bits)
-        bh, bl = _digits(qb, digit_bits)
-        cross = torch._int_mm(ah, bl).add_(torch._int_mm(al, bh))
-        low = torch._int_mm(al, bl)
-        s = torch._int_mm(ah, bh).to(torch.float64).mul_(float(1 << digit_bits))
-        # Every value is an integer below 2^41: binary64 holds it exactly.
-        return s.add_(cross).mul_(float(1 << digit_bits)).add_(low)
-
-
-def _digits(q: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """High and low balanced digits, `q = high * 2^bits + low`, contiguous int8."""
-    high = torch.floor(q * (1.0 / (1 << bits)) + 0.5)
-    low = q - high * float(1 << bits)
-    return high.to(torch.int8).contiguous(), low.to(torch.int8).contiguous()
+def _product(a: Tensor, b: Tensor, profile: Profile) -> Tensor:
+    left, right = round_to_units(a, -1, profile), round_to_units(b, -2, profile)
+    return torch.matmul(left, right).to(torch.float32).add_(0.0)

@@ -10,12 +10,10 @@ INVARIANT: no stock floating-point kernel decides a bit; a call without an entry
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -23,19 +21,23 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from protocol.exact.allowlist import TABLE, refusal
+from protocol.exact.allowlist import TABLE, VIEWS
 from protocol.exact.draws import drawing
 from protocol.exact.errors import (
     AutocastActive,
     CompiledCode,
     MixedDevices,
+    NonFinite,
     UnsupportedDtype,
     UnsupportedOp,
 )
 from protocol.exact.handlers import Engine, Refused
 from protocol.exact.known_answers import require_subnormals
 from protocol.exact.library_calls import LibraryCalls
+from protocol.exact.memory import keep_memory
+from protocol.exact.origin import describe, not_finite, spoilt_parameter, where
 from protocol.exact.profile import Profile, resolve
+from protocol.exact.refusals import refusal
 from protocol.exact.route_choice import choose_route, requested_route
 
 DTYPES: Final = frozenset(
@@ -52,9 +54,6 @@ _ACROSS_DEVICES: Final = frozenset(
         torch.ops.aten.index_put_.default,
     }
 )
-
-# With the separator, so that a package whose name merely starts alike counts as the user's.
-_NOT_THE_USERS = tuple(f"{Path(f).parent}{os.sep}" for f in (torch.__file__, __file__))
 
 
 @contextmanager
@@ -76,6 +75,7 @@ def exact(
     backward pass inside too: outside, stock kernels compute it.
     """
     _require_plain_execution()
+    keep_memory()
     with _disable_current_modes():
         require_subnormals()
     resolved = resolve(profile)
@@ -98,7 +98,7 @@ def _replace(
         return ours(engine, *args, **kwargs)
     except Refused as refused:
         raise UnsupportedOp(
-            name, "default", _shapes(args, kwargs), _where(), str(refused)
+            name, "default", _described(args, kwargs), where(), str(refused)
         ) from None
 
 
@@ -109,6 +109,18 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.engine = engine
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would wrap each call in a switch that imports its compiler; none runs in here.
+        return False
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """torch.compile asks this of each mode when a compiled function begins to run."""
+        if sys._getframe(2).f_globals.get("__name__", "").startswith("torch._dynamo."):
+            raise CompiledCode(where())
+        return False
+
     def __torch_dispatch__(
         self,
         func: OpOverload,
@@ -118,6 +130,8 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
     ) -> Any:
         """Compute one ATen call, or refuse it."""
         kwargs = kwargs or {}
+        if func in VIEWS:
+            return func(*args, **kwargs)
         handler = TABLE.get(func)
         if handler is None:
             if func._can_decompose():  # inference mode delivers composite calls whole
@@ -130,15 +144,20 @@ class ExactMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # untyped 
         if tensors:
             _check_devices(func, tensors)
         try:
-            if torch._C._len_torch_dispatch_stack():  # an outer engine must not see the workings
-                with _disable_current_modes():
+            # A handler's own calls of torch are nobody's to replace; asking each would cost much.
+            with torch._C.DisableTorchFunction():
+                if torch._C._len_torch_dispatch_stack():  # nor may an outer engine see the workings
+                    with _disable_current_modes():
+                        result = handler(self.engine, *args, **kwargs)
+                else:
                     result = handler(self.engine, *args, **kwargs)
-            else:
-                result = handler(self.engine, *args, **kwargs)
         except Refused as refused:
             raise _unsupported(func, args, kwargs, str(refused)) from None
+        except NonFinite as found:
+            details = (not_finite(tensors), spoilt_parameter(), where())
+            raise NonFinite(found.op, found.finding, _name(func), *details) from None
         if isinstance(result, Tensor) and result.dtype not in DTYPES:
-            raise UnsupportedDtype(str(result.dtype), str(func), _where())
+            raise UnsupportedDtype(str(result.dtype), str(func), where())
         return result
 
 
@@ -147,9 +166,9 @@ def _collect(func: OpOverload, values: Any, tensors: list[Tensor]) -> None:
     for value in values:
         if isinstance(value, Tensor):
             if value.dtype not in DTYPES:
-                raise UnsupportedDtype(str(value.dtype), str(func), _where())
+                raise UnsupportedDtype(str(value.dtype), str(func), where())
             if value.layout is not torch.strided:
-                raise UnsupportedDtype(str(value.layout), str(func), _where())
+                raise UnsupportedDtype(str(value.layout), str(func), where())
             tensors.append(value)
         elif isinstance(value, torch.dtype):
             if value not in DTYPES:
@@ -160,13 +179,18 @@ def _collect(func: OpOverload, values: Any, tensors: list[Tensor]) -> None:
 
 def _check_devices(func: OpOverload, tensors: list[Tensor]) -> None:
     """Copies cross devices, and host scalars may meet any; everything else stays on one."""
+    for t in tensors:
+        if not t.is_cpu:
+            break
+    else:  # the common case, asked first
+        return
     device = tensors[0].device
     alike = all(t.device == device for t in tensors[1:]) or func in _ACROSS_DEVICES
     if alike and device.type in _DEVICES:
         return
     devices = sorted({str(t.device) for t in tensors if t.ndim or t.device.type != "cpu"})
     if len(devices) > 1 or device.type not in _DEVICES:
-        raise MixedDevices(str(func), devices, _where())
+        raise MixedDevices(str(func), devices, where())
 
 
 def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
@@ -174,43 +198,26 @@ def _refuse_dtype(dtype: torch.dtype, func: OpOverload) -> None:
     inside_autocast = torch.autocast_increment_nesting() > 1
     torch.autocast_decrement_nesting()
     if inside_autocast:
-        raise AutocastActive(_where())
-    raise UnsupportedDtype(str(dtype), str(func), _where())
+        raise AutocastActive(where())
+    raise UnsupportedDtype(str(dtype), str(func), where())
 
 
 def _unsupported(
     func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
 ) -> UnsupportedOp:
-    return UnsupportedOp(_name(func), func._overloadname, _shapes(args, kwargs), _where(), reason)
+    return UnsupportedOp(_name(func), func._overloadname, _described(args, kwargs), where(), reason)
 
 
-def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    return [_describe(a) for a in (*args, *kwargs.values())]
+def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    return [describe(a) for a in (*args, *kwargs.values())]
 
 
 def _name(func: OpOverload) -> str:
     return str(func._schema.name).rpartition("::")[2]
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_describe(v) for v in value[:4]) + "]"
-    return repr(value) if isinstance(value, (int, float, bool, str)) else type(value).__name__
-
-
-def _where() -> str:
-    """The innermost line outside torch and the engine, as 'file:line'."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
 def _require_plain_execution() -> None:
-    where = _where()
     if torch.compiler.is_compiling():
-        raise CompiledCode(where)
+        raise CompiledCode(where())
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise AutocastActive(where)
+        raise AutocastActive(where())

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from protocol.exact.errors import NonFinite
+from protocol.exact.kernels import rows
+from protocol.exact.kernels.fused import fused
 
 Operand = Tensor | float | int | bool
 
@@ -17,12 +19,19 @@ Operand = Tensor | float | int | bool
 def binary32(x: Operand, like: Tensor) -> Tensor:
     """`x` as a binary32 tensor on `like`'s device (integers and host scalars: RNE)."""
     if isinstance(x, Tensor):
-        return x if x.dtype is torch.float32 else x.to(torch.float32)
+        if x.dtype is torch.float32 and x.device == like.device:
+            return x
+        # CUDA divides by a tensor of the host as by a scalar: it multiplies by the reciprocal.
+        return x.to(like.device, torch.float32)
     return torch.tensor(x, dtype=torch.float32, device=like.device)
 
 
 def _pair(x: Operand, y: Operand) -> tuple[Tensor, Tensor]:
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.device == y.device:
+        return binary32(x, x), binary32(y, y)  # the common case, asked first
     like = x if isinstance(x, Tensor) else y
+    if isinstance(y, Tensor) and y.device.type != "cpu":
+        like = y  # beside it the other operand can only be a scalar of the host
     assert isinstance(like, Tensor), "one operand is a tensor"
     return binary32(x, like), binary32(y, like)
 
@@ -47,6 +56,7 @@ def div(x: Operand, y: Operand) -> Tensor:
     return torch.div(*_pair(x, y))
 
 
+@fused(rows.sqrt)
 def sqrt(x: Tensor) -> Tensor:
     """Square root; binary64 and one rounding, as libraries' binary32 roots are not exact."""
     return x.to(torch.float64).sqrt_().to(torch.float32)
@@ -76,6 +86,7 @@ def clamp(x: Tensor, low: Operand | None = None, high: Operand | None = None) ->
     return x + 0.0
 
 
+@fused(rows.relu)
 def relu(x: Tensor) -> Tensor:
     """max2(x, 0)."""
     return max2(x, 0.0)

@@ -32,85 +32,109 @@ class ExactError(GradproofError):
 class UnsupportedOp(ExactError):
     """An ATen call that the profile does not define; no stock kernel runs in its place.
 
-    `name` and `overload` are ATen's, `shapes` describes the tensor arguments, `where` is the
-    innermost line of code outside torch and the engine.
+    `name` and `overload` are ATen's, `shapes` describes the arguments, `where` is the innermost
+    line of code outside torch and the engine (see `origin.where`), `reason` says why.
     """
 
     def __init__(
         self, name: str, overload: str, shapes: Sequence[str], where: str, reason: str = ""
     ) -> None:
-        self.name, self.overload, self.shapes, self.where = name, overload, tuple(shapes), where
-        self.reason = reason or "it is not on the profile's allow-list"
         super().__init__(
-            f"{name}.{overload}({', '.join(self.shapes)}) at {where}: {self.reason}; "
-            "express it with the operations listed in docs/numerics.md"
+            f"{name}.{overload}({', '.join(shapes)}) at {where} is refused",
+            why=f"The profile exact-1: {reason or 'this call is not on its allow-list'}.",
+            fix="Express it with the operations listed in docs/numerics.md.",
         )
+        self.name, self.overload, self.shapes, self.where = name, overload, tuple(shapes), where
+        self.reason = reason
 
 
 class UnsupportedDtype(ExactError):
     """A tensor whose type the profile does not define reached an operation."""
 
     def __init__(self, dtype: str, op: str, where: str) -> None:
-        self.dtype, self.op, self.where = dtype, op, where
         super().__init__(
-            f"{op} at {where}: {dtype} is not part of the profile; "
-            "keep parameters and activations in float32 and indices in int64"
+            f"{op} at {where} got {dtype}",
+            why="Parameters and activations of the profile are float32, indices integers.",
+            fix="Convert the model by model.float() and the batch likewise, before exact().",
         )
+        self.dtype, self.op, self.where = dtype, op, where
 
 
 class AutocastActive(ExactError):
     """Autocast is on where only binary32 is defined."""
 
     def __init__(self, where: str) -> None:
-        self.where = where
         super().__init__(
-            f"autocast is active at {where} and would round operands to another type; "
-            "leave the autocast context before entering exact()"
+            f"autocast is active at {where}",
+            why="It would round operands to another type; the profile is defined in float32 alone.",
+            fix="Leave the autocast context before entering exact(), and enter none inside.",
         )
+        self.where = where
 
 
 class MixedDevices(ExactError):
     """One call got tensors of different devices, or of a device that holds no values."""
 
     def __init__(self, op: str, devices: Sequence[str], where: str) -> None:
-        self.op, self.devices, self.where = op, tuple(devices), where
         super().__init__(
-            f"{op} at {where}: its tensors are on {' and '.join(self.devices)}; "
-            "move the whole model and its batch to one device (cpu or cuda)"
+            f"{op} at {where} got tensors on {' and '.join(devices)}",
+            why="A call's tensors must lie on one device that holds values: cpu or cuda.",
+            fix="Move the whole model and its batch to one device.",
         )
+        self.op, self.devices, self.where = op, tuple(devices), where
 
 
 class CompiledCode(ExactError):
     """torch.compile was asked to run inside the engine."""
 
     def __init__(self, where: str) -> None:
-        self.where = where
         super().__init__(
-            f"torch.compile is in use at {where}: compiled kernels fuse and reorder arithmetic; "
-            "run the plain module inside exact()"
+            f"torch.compile is in use at {where}",
+            why="Compiled kernels fuse and reorder arithmetic, behind the engine's back.",
+            fix="Run the plain module inside exact(): model._orig_mod, or never compile it.",
         )
+        self.where = where
 
 
 class GradientNotRecorded(ExactError):
     """A plain primitive would silently cut the autograd graph."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
         super().__init__(
-            f"{name}() records no gradient but got a tensor that requires one; "
-            "call the torch operation inside exact(), or detach the operand or use no_grad()"
+            f"{name}() got a tensor that requires a gradient",
+            why="A plain primitive records none: the graph would end here without a word.",
+            fix="Call the torch operation inside exact(), or detach the operand or use no_grad().",
         )
+        self.name = name
 
 
 class NonFinite(ExactError):
-    """The task's outcome is NONFINITE: a NaN or infinity where the profile allows none."""
+    """The task's outcome is NONFINITE: a NaN or infinity where the profile allows none.
 
-    def __init__(self, op: str, what: str) -> None:
-        self.op, self.what = op, what
+    `op` is the primitive and `finding` what it met. For a call of torch, `call` is its name,
+    `operand` describes the argument that is not finite, `parameter` names a parameter of the model
+    that is not, if any, and `where` is the line.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        finding: str,
+        call: str = "",
+        operand: str = "",
+        parameter: str = "",
+        where: str = "",
+    ) -> None:
+        place = f" in {call} at {where}" if where else ""
+        details = f" ({operand})" if operand else ""
+        blame = f"The parameter {parameter} is not finite. " if parameter else ""
         super().__init__(
-            f"{op}: {what}; the task ends with the canonical outcome NONFINITE "
-            "(lower the learning rate or clip the gradients)"
+            f"{op}{place}: {finding}{details}",
+            why=f"{blame}The task ends with the canonical outcome NONFINITE.",
+            fix="Check the weights and the batch; lower the learning rate or clip the gradients.",
         )
+        self.op, self.finding = op, finding
+        self.call, self.operand, self.parameter, self.where = call, operand, parameter, where
 
 
 class InvalidProfile(ExactError):
@@ -130,8 +154,9 @@ class RandomnessInUse(ExactError):
 
     def __init__(self) -> None:
         super().__init__(
-            "another thread is inside exact(seed=...): draws are counted per process, so only one "
-            "block may draw at a time; wait for it, or compute in another process"
+            "another thread is inside exact(seed=...)",
+            why="Draws are counted per process, so only one block may draw at a time.",
+            fix="Wait for it, or compute in another process.",
         )
 
 
@@ -152,9 +177,10 @@ class FlushToZero(ExactError):
 
     def __init__(self) -> None:
         super().__init__(
-            "subnormal numbers are flushed to zero in a computing thread (a library set FTZ/DAZ, "
-            "usually one built with -ffast-math); call torch.set_flush_denormal(False) in every "
-            "thread or import that library after the computation"
+            "subnormal numbers are flushed to zero in a computing thread",
+            why="A library set FTZ or DAZ there, usually one built with -ffast-math.",
+            fix="Call torch.set_flush_denormal(False) in every thread, or import that library "
+            "after the computation.",
         )
 
 

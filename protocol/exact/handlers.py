@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from protocol.exact import compositions, elementwise, reductions
+from protocol.exact import compositions, contraction, elementwise, reductions
 from protocol.exact.draws import Draws
 from protocol.exact.elementwise import Operand
 from protocol.exact.profile import Profile
@@ -22,7 +22,7 @@ from protocol.exact.route_choice import choose_route
 
 Handler = Callable[..., Any]
 
-_REDUCTIONS: Final = ("none", "mean", "sum")
+_LARGEST_POWER: Final = 64
 
 
 class Refused(Exception):
@@ -39,14 +39,16 @@ class Engine:
 
     def gemm(self, a: Tensor, b: Tensor) -> Tensor:
         """`a . b` by the profile, through the route that serves the operands' device."""
-        return choose_route(self.route, self.profile, a.device).gemm(a, b, self.profile)
+        route = choose_route(self.route, self.profile, a.device)
+        return contraction.gemm(route, a, b, self.profile)
 
 
 def is_float(*operands: object) -> bool:
     """Whether binary32 arithmetic is meant: a float tensor or host float takes part."""
-    return any(
-        x.is_floating_point() if isinstance(x, Tensor) else isinstance(x, float) for x in operands
-    )
+    for x in operands:  # a loop: this is asked at every arithmetic call
+        if x.is_floating_point() if isinstance(x, Tensor) else isinstance(x, float):
+            return True
+    return False
 
 
 # Arithmetic -------------------------------------------------------------------------------------
@@ -122,23 +124,49 @@ def clamp_max(engine: Engine, x: Tensor, max: Operand) -> Tensor:  # noqa: A002 
     return clamp(engine, x, max=max)
 
 
+def relu(_: Engine, x: Tensor) -> Tensor:
+    return elementwise.relu(x) if is_float(x) else torch.relu(x)
+
+
 def threshold_backward(_: Engine, grad: Tensor, x: Tensor, threshold: float) -> Tensor:
-    return torch.where(x <= elementwise.binary32(threshold, x), 0.0, grad)
+    # A selection decides no bits: the stock kernel makes it in one pass.
+    result: Tensor = torch.ops.aten.threshold_backward(grad, x, threshold)
+    return result
 
 
 def power(_: Engine, x: Tensor, exponent: float) -> Tensor:
+    """Whole powers and halves of odd numbers up to 64: x^n * sqrt(x), 1 over it below zero."""
     if not is_float(x, exponent):
         return torch.pow(x, exponent)
     x = elementwise.binary32(x, x)
-    if exponent == 0:
-        return torch.ones_like(x)
-    if abs(exponent) == 0.5:
+    whole = int(abs(exponent))
+    half = abs(exponent) - whole
+    if half not in (0, 0.5) or abs(exponent) > _LARGEST_POWER:
+        raise Refused(f"power {exponent}: defined are whole and half powers up to 64")
+    raised = elementwise.power(x, whole) if whole else None
+    if half:
         root = elementwise.sqrt(x)
-        return root if exponent > 0 else elementwise.div(1.0, root)
-    if exponent != int(exponent) or abs(exponent) > 64:
-        raise Refused(f"power {exponent}: defined are 0.5, -0.5 and whole numbers up to 64")
-    raised = elementwise.power(x, abs(int(exponent)))
+        raised = root if raised is None else raised * root
+    if raised is None:
+        return torch.ones_like(x)
     return raised if exponent > 0 else elementwise.div(1.0, raised)
+
+
+def power_by_integers(_: Engine, x: Tensor, exponents: Tensor) -> Tensor:
+    """x to each exponent of an integer tensor, as `power` does it."""
+    if is_float(exponents):
+        raise Refused("a tensor of exponents must hold integers; use exp(y * log(x))")
+    if not is_float(x):
+        return torch.pow(x, exponents)
+    x = elementwise.binary32(x, x)
+    size = exponents.abs()
+    largest = int(size.max()) if size.numel() else 0
+    if largest > _LARGEST_POWER:
+        raise Refused(f"power {largest}: defined are whole and half powers up to 64")
+    result = torch.ones_like(x * size)
+    for n in range(1, largest + 1):
+        result = torch.where(size >= n, x if n == 1 else result * x, result)
+    return torch.where(exponents < 0, elementwise.div(1.0, result), result)
 
 
 def lerp(_: Engine, start: Tensor, end: Tensor, weight: Operand) -> Tensor:
@@ -239,7 +267,7 @@ def mean(
 def vector_norm(
     _: Engine,
     x: Tensor,
-    ord: float = 2,  # noqa: A002 - ATen's name
+    ord: float | None = 2,  # noqa: A002 - ATen's name
     dim: Sequence[int] | None = None,
     keepdim: bool = False,
     *,
@@ -249,7 +277,7 @@ def vector_norm(
         raise Refused("a norm is binary32")
     _require_float(x)
     axes = list(dim) if dim is not None else None
-    if ord == 2:
+    if ord in (None, 2):
         return compositions.norm2(x, axes, keepdim)
     if ord == 1:
         return reductions.sum_(x.abs(), axes, keepdim)
@@ -281,6 +309,13 @@ def extremum_with_index(name: str) -> Handler:
         return value(engine, x, (dim,), keepdim), position(x, dim, keepdim)
 
     return handler
+
+
+def both_extrema(
+    engine: Engine, x: Tensor, *, dim: int | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    axes = () if dim is None else (dim,)
+    return extremum("amin")(engine, x, axes, keepdim), extremum("amax")(engine, x, axes, keepdim)
 
 
 def argmax(_: Engine, x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -375,41 +410,6 @@ def layer_norm_backward(
 ) -> tuple[Tensor | None, ...]:
     gradients = compositions.layer_norm_backward(grad, x, shape, mu, r, weight)
     return tuple(g if wanted else None for g, wanted in zip(gradients, output_mask, strict=True))
-
-
-def nll_loss(
-    _: Engine,
-    logp: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    ignore_index: int,
-) -> tuple[Tensor, Tensor]:
-    _require_plain_loss(logp, weight)
-    return compositions.nll_loss(logp, target, _REDUCTIONS[reduction], ignore_index)
-
-
-def nll_loss_backward(
-    _: Engine,
-    grad: Tensor,
-    logp: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    ignore_index: int,
-    total_weight: Tensor,
-) -> Tensor:
-    _require_plain_loss(logp, weight)
-    return compositions.nll_loss_backward(
-        grad, logp, target, _REDUCTIONS[reduction], ignore_index, total_weight
-    )
-
-
-def _require_plain_loss(logp: Tensor, weight: Tensor | None) -> None:
-    if weight is not None:
-        raise Refused("class weights are not part of the profile")
-    if logp.ndim != 2:
-        raise Refused("the loss takes [N, C] log-probabilities")
 
 
 def _require_float(*operands: Tensor) -> None:

@@ -7,7 +7,7 @@ one addition to the base value, so that neither order nor atomics can show.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -15,13 +15,8 @@ from torch import Tensor
 from protocol.exact import elementwise, reductions
 from protocol.exact.handlers import Engine, Refused, is_float
 
-
-def cumsum(_: Engine, x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
-    if (dtype or x.dtype).is_floating_point:
-        raise Refused("it is defined for integers only")
-    if x.is_floating_point():
-        x = elementwise.to_int(x, dtype or x.dtype)
-    return torch.cumsum(x, dim, dtype=dtype)
+_WHOLE: Final = 1 << 24
+"""Largest whole number below which binary32 holds every one."""
 
 
 def where(_: Engine, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -146,6 +141,17 @@ def _refuse_duplicates(positions: Tensor) -> None:
     flat = positions.reshape(-1)
     if flat.numel() != torch.unique(flat).numel():
         raise Refused("two values are written to one element; which one stays is undefined")
+
+
+def arange(_: Engine, *bounds: float, **options: Any) -> Tensor:
+    """Integers, or the whole numbers that binary32 holds exactly."""
+    dtype = options.pop("dtype", None)
+    if not (is_float(*bounds) if dtype is None else dtype.is_floating_point):
+        return torch.arange(*bounds, dtype=dtype, **options)
+    if not all(n == int(n) and abs(n) <= _WHOLE for n in bounds):
+        raise Refused("floats in steps are defined for whole numbers up to 2^24 only")
+    whole = [int(n) for n in bounds]
+    return torch.arange(*whole, dtype=torch.int64, **options).to(torch.float32)
 
 
 def zeros_like_empty(_: Engine, *args: Any, **options: Any) -> Tensor:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from protocol.exact.adamw_row import AdamWRow as AdamWRow
 from protocol.exact.elementwise import binary32, div, min2, mul, sqrt
 from protocol.exact.kernels import rows
-from protocol.exact.kernels.fused import fused
-from protocol.exact.reductions import sum_
+from protocol.exact.kernels.fused import fused, serves
+from protocol.exact.reductions import square_sum, sum_
 
 
 @fused(rows.adamw)
@@ -33,6 +34,25 @@ def adamw(
     return decayed.sub_(mul(m / denominator, row.step_size)), m, v
 
 
+def adamw_(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow) -> None:
+    """`adamw` in place: p, m and v become the new ones."""
+    # Large steps are bound by memory: three new tensors would cost as much as the arithmetic.
+    if not (serves("adamw") and rows.adamw_into((p, m, v), p, grad, m, v, row)):
+        for old, new in zip((p, m, v), adamw(p, grad, m, v, row), strict=True):
+            old.copy_(new)
+        return
+    increment_version((p, m, v))
+
+
+def clip_by_norm_(tensors: Sequence[Tensor], max_norm: float) -> Tensor:
+    """`clip_by_norm` in place; the norm before clipping."""
+    norm = global_norm(tensors)
+    factor = min2(div(max_norm, norm), 1.0)
+    for t in tensors:
+        t.mul_(factor)
+    return norm
+
+
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """sqrt of the sum of all squares: one exact sum per tensor, then one over those sums.
 
@@ -40,7 +60,7 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """
     if not tensors:
         return torch.zeros((), dtype=torch.float32)
-    return sqrt(sum_(torch.stack([sum_(t * t) for t in tensors])))
+    return sqrt(sum_(torch.stack([square_sum(t) for t in tensors])))
 
 
 def clip_by_norm(tensors: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], Tensor]:

@@ -1,12 +1,13 @@
 """Pooling as extrema and means of windows, in place of the library's kernels.
 
-Replaces `max_pool1d` to `3d` and `avg_pool1d` to `3d` above autograd. A maximum's gradient goes to
-the first largest element of its window, row-major.
+Replaces `max_pool1d` to `3d`, `avg_pool1d` to `3d` and their adaptive kin above autograd. A
+maximum's gradient goes to the first largest element of its window, row-major.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from math import prod
 
 import torch
@@ -69,6 +70,41 @@ def avg_pool(axes: int) -> Callable[..., Tensor]:
         return total / counts
 
     return run
+
+
+def adaptive_avg_pool(axes: int) -> Callable[..., Tensor]:
+    """The replacement of adaptive_avg_pool{axes}d: sum of each cell / number of its elements."""
+
+    def run(_: Engine, x: Tensor, output_size: Sizes) -> Tensor:
+        return _per_cell(x, output_size, axes, lambda cell: cell.mean(-1))
+
+    return run
+
+
+def adaptive_max_pool(axes: int) -> Callable[..., Tensor]:
+    """The replacement of adaptive_max_pool{axes}d: the largest element of each cell."""
+
+    def run(_: Engine, x: Tensor, output_size: Sizes, return_indices: bool = False) -> Tensor:
+        if return_indices:
+            raise Refused("indices of a maximum are not defined; take the values only")
+        return _per_cell(x, output_size, axes, lambda cell: cell.max(-1).values)
+
+    return run
+
+
+def _per_cell(x: Tensor, output_size: Sizes, axes: int, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Cell i of n along an axis of length L: floor(i*L/n) up to, not with, ceil((i+1)*L/n)."""
+    wanted = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+    lengths = x.shape[x.ndim - axes :]
+    counts = [length if n is None else n for n, length in zip(wanted, lengths, strict=True)]
+    cells = []
+    for place in product(*(range(n) for n in counts)):
+        cell = x
+        for axis, (i, n, length) in enumerate(zip(place, counts, lengths, strict=True), -axes):
+            start, stop = i * length // n, -(-(i + 1) * length // n)
+            cell = cell.narrow(axis, start, stop - start)
+        cells.append(of(cell.flatten(-axes)))
+    return torch.stack(cells, -1).reshape(*x.shape[: x.ndim - axes], *counts)
 
 
 def _windows(x: Tensor, kernel: list[int], stride: list[int], dilation: list[int]) -> Tensor:

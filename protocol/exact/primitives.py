@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from protocol.exact import (
     compositions,
+    contraction,
     elementwise,
     functions,
     optimiser,
@@ -42,7 +43,7 @@ def _plain(function: Callable[P, R]) -> Callable[P, R]:
                 raise UnsupportedDtype(str(t.dtype), name, "a direct call")
             if t.requires_grad and torch.is_grad_enabled():
                 raise GradientNotRecorded(name)
-        with _disable_current_modes(), torch.no_grad():
+        with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
             return function(*args, **kwargs)
 
     return guarded
@@ -67,7 +68,7 @@ def gemm(
     Raises NonFinite on a NaN or an infinity, RouteUnavailable for an unknown route.
     """
     resolved = profile or Profile()
-    return choose_route(route, resolved).gemm(a, b, resolved)
+    return contraction.gemm(choose_route(route, resolved, a.device), a, b, resolved)
 
 
 add = _plain(elementwise.add)
@@ -109,11 +110,13 @@ rms_norm = _plain(compositions.rms_norm)
 adamw = _plain(optimiser.adamw)
 global_norm = _plain(optimiser.global_norm)
 clip_by_norm = _plain(optimiser.clip_by_norm)
+clip_by_norm_ = _plain(optimiser.clip_by_norm_)
 sgd = _plain(update_rules.sgd)
 adam = _plain(update_rules.adam)
 lion = _plain(update_rules.lion)
 muon = _plain(update_rules.muon)
 optimise = _plain(update_rules.optimise)
+optimise_one_ = _plain(update_rules.optimise_one_)
 aggregate = _plain(optimiser.aggregate)
 
 random_bits = _plain(random.random_bits)

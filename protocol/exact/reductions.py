@@ -12,17 +12,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from protocol.exact.contraction import power_of_two64
+from protocol.exact.contraction import largest_magnitudes, power_of_two64
 from protocol.exact.errors import NonFinite
 from protocol.exact.kernels import rows
 from protocol.exact.kernels.fused import fused
+from protocol.exact.parts import slices, whole
 
 RUN: Final = 1 << 21
 """Longest run that one exact sum covers; longer ones are summed run by run."""
 
-_MAGNITUDE: Final = 0x7FFFFFFF
-_INFINITY: Final = 0x7F800000
-# Addends are integers of at most 41 bits: this many of them stay below 2^53 in binary64.
+# Addends are integers of at most 41 bits: the sum of so many is exact in binary64.
 _EXACT_IN_BINARY64: Final = 1 << 12
 
 
@@ -31,17 +30,35 @@ def sum_(x: Tensor, dim: Sequence[int] | int | None = None, keepdim: bool = Fals
 
     Raises NonFinite when `x` holds a NaN or an infinity.
     """
+    if not x.ndim:
+        return sum_(x.reshape(1))
     dims = normalise_dims(dim, x.ndim)
     shape = [1 if d in dims else n for d, n in enumerate(x.shape)]
     if not keepdim:
         shape = [n for d, n in enumerate(x.shape) if d not in dims]
     if not x.numel():
         return x.new_zeros(shape)
-    if len(dims) == 1 and x.shape[dims[0]] <= RUN:
-        return _sum_run(x, dims[0]).reshape(shape)
+    first, last = dims[0], dims[-1]
+    run = x.shape[first : last + 1].numel()
+    if last - first + 1 == len(dims) and run <= RUN:  # neighbours: one axis, mostly without a copy
+        merged = x.reshape(*x.shape[:first], run, *x.shape[last + 1 :])
+        return _sum_run(merged, first).reshape(shape)
     kept = [d for d in range(x.ndim) if d not in dims]
     rows = x.permute(*kept, *dims).reshape(*[x.shape[d] for d in kept], -1)
     return _sum_last(rows).reshape(shape)
+
+
+def square_sum(x: Tensor) -> Tensor:
+    """Sum of x * x over all axes, as `sum_` has it: the squares are rounded, then added."""
+    if x.numel() <= RUN:
+        return _square_sum_run(x)
+    flat = x.reshape(-1)
+    return sum_(torch.stack([_square_sum_run(run) for run in torch.split(flat, RUN)]))
+
+
+@fused(rows.square_sum)
+def _square_sum_run(x: Tensor) -> Tensor:
+    return sum_(x * x)
 
 
 def mean(x: Tensor, dim: Sequence[int] | int | None = None, keepdim: bool = False) -> Tensor:
@@ -76,20 +93,26 @@ def _sum_last(rows: Tensor) -> Tensor:
 def _sum_run(x: Tensor, dim: int) -> Tensor:
     if x.ndim == 0:
         x, dim = x.unsqueeze(0), 0
-    m = (x.view(torch.int32) & _MAGNITUDE).amax(dim, keepdim=True)
-    exponent = _grid_exponent(m)
-    # x / g is an exact product in binary64, so rounding it is the only rounding of an addend.
-    addends = x.to(torch.float64).mul_(power_of_two64(167 - exponent)).round_()
+    others = [d for d in range(x.ndim) if d != dim % x.ndim]
+    if whole(x) or not others:
+        return _sum_part(x, dim)
+    axis = max(others, key=lambda d: x.shape[d])
+    parts = [_sum_part(part, dim) for part in torch.split(x, slices(x, axis), axis)]
+    return torch.cat(parts, axis - (axis > dim % x.ndim))
+
+
+def _sum_part(x: Tensor, dim: int) -> Tensor:
+    m, _, _ = largest_magnitudes(x, dim, "sum")
+    exponent = (m >> 23).clamp_(min=1)
+    # 1.5 * 2^52 units of the grid: adding it rounds an addend to the grid, and leaves its integer
+    # as what the bits exceed those of 1.5 * 2^52 units. So the bits are added, modulo 2^64.
+    offset = (exponent + 908).to(torch.int64).bitwise_left_shift_(52).bitwise_or_(1 << 51)
+    shifted = x.to(torch.float64).add_(offset.view(torch.float64)).view(torch.int64)
+    total = shifted.sum(dim).sub_(offset.squeeze(dim).mul_(x.shape[dim]))
     unit = power_of_two64(exponent - 167).squeeze(dim)
     if x.shape[dim] <= _EXACT_IN_BINARY64:
-        return addends.sum(dim).mul_(unit).to(torch.float32).add_(0.0)
-    return scaled_to_float32(addends.to(torch.int64).sum(dim), unit)
-
-
-def _grid_exponent(m: Tensor) -> Tensor:
-    if int(m.max()) >= _INFINITY:
-        raise NonFinite("sum", "an addend is a NaN or an infinity")
-    return (m >> 23).clamp_(min=1)
+        return total.to(torch.float64).mul_(unit).to(torch.float32).add_(0.0)
+    return scaled_to_float32(total, unit)
 
 
 def scaled_to_float32(s: Tensor, unit: Tensor) -> Tensor:
@@ -119,14 +142,22 @@ def index_sum(index: Tensor, source: Tensor, rows: int) -> Tensor:
 
 @fused(rows.index_sum_run)
 def _index_sum_run(index: Tensor, source: Tensor, rows: int) -> Tensor:
-    wide = index.unsqueeze(1).expand_as(source)
-    bits = source.view(torch.int32) & _MAGNITUDE
-    m = torch.zeros(rows, source.shape[1], dtype=torch.int32, device=source.device)
-    exponent = _grid_exponent(m.scatter_reduce_(0, wide, bits, "amax"))
-    scale = power_of_two64(167 - exponent).index_select(0, index)
-    addends = source.to(torch.float64).mul_(scale).round_().to(torch.int64)
-    total = torch.zeros(rows, source.shape[1], dtype=torch.int64, device=source.device)
-    return scaled_to_float32(total.index_add_(0, index, addends), power_of_two64(exponent - 167))
+    """Rows hit about as often are summed at once, their hits side by side, filled up with zeros."""
+    order = torch.argsort(index, stable=True)
+    hit, counts = torch.unique_consecutive(index[order], return_counts=True)
+    starts = counts.cumsum(0) - counts
+    result = source.new_zeros(rows, source.shape[1])
+    width = 1
+    for _ in range(int(counts.max()).bit_length() + 1):
+        chosen = (counts <= width) & (counts > width // 2)
+        place = torch.arange(width, device=index.device)
+        beyond = place >= counts[chosen].unsqueeze(1)
+        places = (starts[chosen].unsqueeze(1) + place).masked_fill_(beyond, 0)
+        terms = source[order[places]].masked_fill_(beyond.unsqueeze(2), 0.0)
+        if terms.numel():
+            result.index_copy_(0, hit[chosen], _sum_run(terms, 1))
+        width *= 2
+    return result
 
 
 def _index_sum_in_runs(index: Tensor, source: Tensor, rows: int) -> Tensor:

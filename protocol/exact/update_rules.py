@@ -2,24 +2,25 @@
 
     new, state = optimise(parameters, gradients, state, row)
 
-A row holds one step's scalars, which the host computed when the job was written; each rule is a
-fixed composition. INVARIANT: nothing is changed in place, and no name depends on another.
+A row holds one step's scalars (`scalars.py` makes them); each rule is a fixed composition.
+INVARIANT: no name depends on another; only a function whose name ends in _ changes its operands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt as host_sqrt
+from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from protocol.exact import contraction
 from protocol.exact.compositions import norm2
 from protocol.exact.elementwise import binary32, div, max2, mul, sqrt
 from protocol.exact.errors import InvalidUpdate
-from protocol.exact.optimiser import AdamWRow, adamw
+from protocol.exact.optimiser import AdamWRow, adamw, adamw_
 from protocol.exact.profile import Profile
 from protocol.exact.route_choice import choose_route
 
@@ -81,17 +82,6 @@ class MuonRow:
 Row = SGDRow | AdamRow | AdamWRow | LionRow | MuonRow
 
 
-def bias_corrections(beta1: float, beta2: float, step: int) -> tuple[float, float]:
-    """(1 / (1 - beta1^step), 1 / sqrt(1 - beta2^step)) for a row's `step_size` and `unbias`.
-
-    Powers are products in binary64 and the root is IEEE's: equal on every host. `step` >= 1.
-    """
-    power1 = power2 = 1.0
-    for _ in range(step):
-        power1, power2 = power1 * beta1, power2 * beta2
-    return 1.0 / (1.0 - power1), 1.0 / host_sqrt(1.0 - power2)
-
-
 def sgd(p: Tensor, grad: Tensor, buffer: Tensor, row: SGDRow) -> tuple[Tensor, Tensor]:
     """g = g + wd*p; m = mu*m + scale*g; p - lr*m, with Nesterov p - lr*(g + mu*m)."""
     if row.decay:
@@ -108,12 +98,20 @@ def adam(
     p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamRow
 ) -> tuple[Tensor, Tensor, Tensor]:
     """g = g + wd*p; m = b1*m + b1c*g; v = b2*v + b2c*(g*g); p - s*(m / (sqrt(v)*u + eps))."""
-    if row.decay:
-        grad = grad + mul(p, row.decay)
-    m = mul(m, row.beta1) + mul(grad, row.beta1_complement)
-    v = mul(v, row.beta2) + mul(grad * grad, row.beta2_complement)
-    denominator = mul(sqrt(v), row.unbias) + binary32(row.eps, v)
-    return p - mul(m / denominator, row.step_size), m, v
+    return adamw(p, _with_decay(p, grad, row), m, v, _as_adamw(row))
+
+
+def _with_decay(p: Tensor, grad: Tensor, row: AdamRow) -> Tensor:
+    return grad + mul(p, row.decay) if row.decay else grad
+
+
+def _as_adamw(row: AdamRow) -> AdamWRow:
+    """The row whose rule is the rest of Adam's: a product by 1 changes no bit."""
+    return AdamWRow(
+        1.0,
+        *(row.beta1, row.beta1_complement, row.beta2, row.beta2_complement),
+        *(row.step_size, row.unbias, row.eps),
+    )
 
 
 def lion(p: Tensor, grad: Tensor, m: Tensor, row: LionRow) -> tuple[Tensor, Tensor]:
@@ -145,14 +143,14 @@ def orthogonal(x: Tensor, row: MuonRow, profile: Profile | None = None) -> Tenso
     A matrix with more rows than columns is transposed before and after.
     """
     resolved = profile or Profile()
-    gemm = choose_route(None, resolved, x.device).gemm
+    gemm = partial(contraction.gemm, choose_route(None, resolved, x.device), profile=resolved)
     tall = x.shape[0] > x.shape[1]
     x = x.t() if tall else x
     x = x / (norm2(x) + binary32(row.eps, x))
     for _ in range(row.iterations):
-        s = gemm(x, x.t(), resolved)
-        polynomial = mul(s, row.b) + mul(gemm(s, s, resolved), row.c)
-        x = mul(x, row.a) + gemm(polynomial, x, resolved)
+        s = gemm(x, x.t())
+        polynomial = mul(s, row.b) + mul(gemm(s, s), row.c)
+        x = mul(x, row.a) + gemm(polynomial, x)
     return x.t() if tall else x
 
 
@@ -165,6 +163,42 @@ _RULES: Final[dict[type, tuple[Sequence[str], Callable[..., tuple[Tensor, ...]]]
 }
 
 
+def optimise_one(
+    parameter: Tensor, gradient: Tensor, state: Named, row: Row, profile: Profile | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(new parameter, new state): one step of the row's rule for one parameter.
+
+    `state` maps a slot ('m', 'v' or 'momentum') to a tensor; absent ones are zeros.
+    """
+    slots, rule = _RULES[type(row)]
+    more: tuple[Any, ...] = (row, profile) if rule is muon else (row,)
+    own = [state[slot] if slot in state else torch.zeros_like(parameter) for slot in slots]
+    new, *parts = rule(parameter, gradient, *own, *more)
+    return new, dict(zip(slots, parts, strict=True))
+
+
+def optimise_one_(
+    parameter: Tensor,
+    gradient: Tensor,
+    state: Named,
+    row: Row,
+    profile: Profile | None = None,
+) -> dict[str, Tensor]:
+    """`optimise_one` in place: the parameter changes, and of `state` what the rule may overwrite.
+
+    Returns the new state.
+    """
+    if isinstance(row, AdamRow):
+        gradient, row = _with_decay(parameter, gradient, row), _as_adamw(row)
+    if isinstance(row, AdamWRow):
+        m, v = (state[n] if n in state else torch.zeros_like(parameter) for n in ("m", "v"))
+        adamw_(parameter, gradient, m, v, row)
+        return {"m": m, "v": v}
+    new, slots = optimise_one(parameter, gradient, state, row, profile)
+    parameter.copy_(new)
+    return slots
+
+
 def optimise(
     parameters: Named, gradients: Named, state: Named, row: Row, profile: Profile | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -173,8 +207,7 @@ def optimise(
     `state` maps '<slot>.<name>' to a tensor; absent ones are zeros, so {} begins. `profile`
     matters to Muon only. Raises InvalidUpdate where names or shapes do not match.
     """
-    slots, rule = _RULES[type(row)]
-    more: tuple[Any, ...] = (row, profile) if rule is muon else (row,)
+    slots = _RULES[type(row)][0]
     new: dict[str, Tensor] = {}
     new_state: dict[str, Tensor] = {}
     for name, gradient in sorted(gradients.items()):
@@ -185,8 +218,7 @@ def optimise(
                 f"{name}: the gradient is {list(gradient.shape)}, the parameter {have}; "
                 "pass both under one name"
             )
-        zeros = torch.zeros_like(parameter)
-        own = [state.get(f"{slot}.{name}", zeros) for slot in slots]
-        new[name], *parts = rule(parameter, gradient, *own, *more)
-        new_state |= {f"{slot}.{name}": part for slot, part in zip(slots, parts, strict=True)}
+        own = {slot: state[f"{slot}.{name}"] for slot in slots if f"{slot}.{name}" in state}
+        new[name], parts = optimise_one(parameter, gradient, own, row, profile)
+        new_state |= {f"{slot}.{name}": part for slot, part in parts.items()}
     return new, new_state

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from protocol import exact as engine
 from protocol.exact import UnsupportedOp, exact
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import from_bits, patterns, same_bits, to_bits
 
 

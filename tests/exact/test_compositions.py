@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 
 from protocol import exact
 from protocol.exact import compositions as engine
-from tests.support import exact_reference as reference
-from tests.support.exact_functions import correctly_rounded
+from tests.conformance import reference
+from tests.conformance.reference.functions import correctly_rounded
 from tests.support.exact_tensors import from_bits, layouts, patterns, same_bits, to_bits
 
 HALF, ONE = 0x3F000000, 0x3F800000
@@ -81,7 +82,7 @@ def test_gelu_erf_and_silu_round_at_every_sign() -> None:
 
 def test_adamw_equals_the_reference() -> None:
     row = exact.AdamWRow(0.999, 0.9, 0.1, 0.999, 0.001, 0.003, 3.2, 1e-8)
-    scalars = [bits_of(s) for s in (0.999, 0.9, 0.1, 0.999, 0.001, 0.003, 3.2, 1e-8)]
+    scalars = {name: bits_of(s) for name, s in dataclasses.asdict(row).items()}
     p, g, m = (patterns(80, seed, (105, 130)) for seed in (1, 2, 3))
     v = [b & 0x7FFFFFFF for b in patterns(80, 4, (100, 120))]
     got = exact.adamw(*(from_bits(t) for t in (p, g, m, v)), row)

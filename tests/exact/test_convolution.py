@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from protocol.exact import NonFinite, UnsupportedOp, exact
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import from_bits, layouts, patterns, same_bits, to_bits
 
 RANGE = (118, 130)

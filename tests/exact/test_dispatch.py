@@ -27,14 +27,17 @@ REFUSED: dict[str, Callable[[], object]] = {
     "bernoulli": lambda: X.bernoulli(),
     "exponential_": lambda: X.clone().exponential_(),
     "normal_": lambda: X.clone().normal_(),
-    "cumsum": lambda: X.cumsum(0),
     "arange": lambda: torch.arange(0.0, 1.0, 0.1),
     "linspace": lambda: torch.linspace(0, 1, 5),
     "pow": lambda: X**0.3,
-    "logsumexp": lambda: X.cosh(),
-    "var": lambda: X.var(),
+    "pow, a scalar's": lambda: 2.0**X,
+    "cosh": lambda: X.cosh(),
+    "logcumsumexp": lambda: X.logcumsumexp(0),
+    "median": lambda: X.median(),
+    "upsample_bilinear2d": lambda: F.interpolate(X.view(1, 1, 4, 4), size=8, mode="bilinear"),
+    "_embedding_bag": lambda: F.embedding_bag(MASK[:2].long(), X),
     "linalg_inv": lambda: torch.linalg.inv(X + MASK),
-    "_foreach": lambda: torch._foreach_add([X], [X]),
+    "_foreach": lambda: torch._foreach_exp([X]),
     "native_batch_norm": lambda: torch.native_batch_norm(X, None, None, None, None, True, 0.1, 0.1),
     "dropout": lambda: F.dropout(X, 0.5),
     "mm.out": lambda: torch.mm(X, X, out=torch.empty_like(X)),
@@ -44,7 +47,7 @@ REFUSED: dict[str, Callable[[], object]] = {
     "view.dtype": lambda: X.view(torch.int32),  # would show NaN payloads, which differ
     "round.decimals": lambda: X.round(decimals=1),
     "embedding": lambda: F.embedding(torch.tensor([0]), X, scale_grad_by_freq=True),
-    "nll_loss": lambda: F.cross_entropy(X, torch.tensor([0, 1, 2, 3]), weight=X[0]),
+    "binary_cross_entropy": lambda: F.binary_cross_entropy(2 * X, X),
 }
 
 
@@ -73,7 +76,7 @@ def test_stock_optimiser_is_refused_with_the_way_out() -> None:
     parameter = torch.ones(3, requires_grad=True)
     parameter.grad = torch.ones(3)
     optimiser = torch.optim.AdamW([parameter])
-    with exact(), pytest.raises(engine.UnsupportedOp, match=r"protocol\.exact\.adamw"):
+    with exact(), pytest.raises(engine.UnsupportedOp, match=r"protocol\.exact"):
         optimiser.step()
 
 
@@ -111,23 +114,6 @@ def test_autocast_is_refused_outside_and_inside() -> None:
     inside = torch.autocast("cpu", dtype=torch.bfloat16)
     with exact(), inside, pytest.raises(engine.AutocastActive):
         X @ X
-
-
-def test_compiled_function_runs_as_if_it_were_plain() -> None:
-    def f(x: Tensor) -> Tensor:
-        return (x @ x).tanh() * 3 + x / 7
-
-    compiled = torch.compile(f, backend="aot_eager")
-    x = from_bits(patterns(64, 1, (120, 128))).reshape(8, 8)
-    compiled(x)  # compiled before the engine is on: the engine must still see every call
-    with exact():
-        assert same_bits(compiled(x), f(x))
-
-
-def test_entering_from_compiled_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    with pytest.raises(engine.CompiledCode), exact():
-        pass
 
 
 def test_unknown_profile_and_route_are_refused() -> None:

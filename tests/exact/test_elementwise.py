@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from protocol.exact import NonFinite, add, clamp, div, exact, max2, min2, mul, relu, sqrt, sub
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import (
     EDGES,
     MINUS_ZERO,

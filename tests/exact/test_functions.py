@@ -10,8 +10,8 @@ import torch
 
 from protocol import exact
 from protocol.exact import functions as engine
-from tests.support import exact_reference as reference
-from tests.support.exact_functions import NAMES, correctly_rounded
+from tests.conformance import reference
+from tests.conformance.reference.functions import NAMES, correctly_rounded
 from tests.support.exact_tensors import EDGES, from_bits, layouts, same_bits, to_bits
 
 

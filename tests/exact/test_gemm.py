@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from protocol.exact import NonFinite, Profile, RouteUnavailable, gemm, routes
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import (
     EDGES,
     LARGEST,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from protocol.exact import UnsupportedOp, exact
-from tests.support import exact_reference as reference
-from tests.support.exact_functions import correctly_rounded
+from tests.conformance import reference
+from tests.conformance.reference.functions import correctly_rounded
 from tests.support.exact_tensors import from_bits, patterns, same_bits, to_bits
 
 ONE, MINUS = reference.ONE, 0x80000000

@@ -7,7 +7,7 @@ import torch
 
 from protocol.exact import Draw, exact, random_bits, uniform
 from protocol.exact.random import philox
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 
 # Known answers published with Random123 (philox4x32, 10 rounds).
 VECTORS = [

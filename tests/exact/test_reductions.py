@@ -18,7 +18,7 @@ from protocol.exact import (
     topk,
 )
 from protocol.exact import reductions as engine
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import (
     INFINITY,
     MINUS_ZERO,
@@ -125,7 +125,7 @@ def test_sum_with_a_non_finite_addend_raises(bits: int) -> None:
 
 def test_long_runs_are_cut_where_the_rule_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "RUN", 16)
-    monkeypatch.setattr(reference, "RUN", 16)
+    monkeypatch.setattr("tests.conformance.reference.reductions.RUN", 16)
     for count in (16, 17, 32, 300):
         bits = patterns(count, count, (90, 140))
         want = [reference.sum_(bits)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable
 
@@ -18,10 +19,9 @@ from protocol.exact import (
     MuonRow,
     Profile,
     SGDRow,
-    bias_corrections,
     optimise,
 )
-from tests.support import exact_reference as reference
+from tests.conformance import reference
 from tests.support.exact_tensors import from_bits, patterns, same_bits, to_bits
 
 add, sub, mul, div = reference.add, reference.sub, reference.mul, reference.div
@@ -61,7 +61,8 @@ def test_adam_is_adamw_but_for_the_decay() -> None:
     scalars = (0.9, 0.1, 0.999, 0.001, 0.003, 3.2, 1e-8)
     row, v = AdamRow(0.01, *scalars), operand(40, seed=4).abs()
     decayed = [add(g, mul(p, bits_of(0.01))) for p, g in zip(to_bits(P), to_bits(G), strict=True)]
-    bits = [reference.ONE, *(bits_of(s) for s in scalars)]
+    bits = {name: bits_of(s) for name, s in dataclasses.asdict(row).items()}
+    bits["decay"] = reference.ONE
     each = zip(to_bits(P), decayed, to_bits(M), to_bits(v), strict=True)
     want = [reference.adamw(*values, bits) for values in each]
     for tensor, column in zip(engine.adam(P, G, M, v, row), zip(*want, strict=True), strict=True):
@@ -120,13 +121,11 @@ def test_muon_steps_along_near_orthogonal_directions() -> None:
 
 
 def adamw_row(step: int) -> AdamWRow:
-    first, second = bias_corrections(0.9, 0.999, step)
-    return AdamWRow(1 - 0.01 * 0.1, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 0.01 * first, second, 1e-8)
+    return engine.adamw_row(0.01, (0.9, 0.999), 1e-8, 0.1, step)
 
 
 def adam_row(step: int) -> AdamRow:
-    first, second = bias_corrections(0.9, 0.999, step)
-    return AdamRow(0.1, 0.9, 1 - 0.9, 0.999, 1 - 0.999, 0.01 * first, second, 1e-8)
+    return engine.adam_row(0.01, (0.9, 0.999), 1e-8, 0.1, step)
 
 
 LIBRARY: dict[str, tuple[Callable[..., torch.optim.Optimizer], Callable[[int], engine.Row]]] = {

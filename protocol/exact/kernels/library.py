@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import struct
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -25,10 +26,13 @@ from protocol.exact.kernels import build
 _log = logging.getLogger(__name__)
 
 SWITCH: Final = "GRADPROOF_EXACT_KERNELS"
-"""`off` switches the kernels off; `scalar`, `avx2` or `vnni` cap the instruction level."""
+"""`off` switches the kernels off; `scalar`, `avx2`, `vnni` or `amx` cap the instruction level."""
 
+
+_LARGE: Final = 4 << 20  # bytes; below, an allocator has the memory at hand
 
 _INPUTS, _OUTPUTS, _SCALARS = 6, 4, 8  # room for a row kernel's operands
+_NOWHERE: Final = (0,) * _INPUTS
 
 
 class Level(IntEnum):
@@ -37,6 +41,7 @@ class Level(IntEnum):
     SCALAR = 0
     AVX2 = 1
     VNNI = 2
+    AMX = 3
 
 
 class Status(IntEnum):
@@ -70,6 +75,9 @@ class Library:
         ]
         self._tables = [self._hand_over(i, name) for i, name in enumerate(("exp", "tanh", "log"))]
 
+        self.prefer_huge_pages = self._dll.gradproof_prefer_huge_pages
+        self.prefer_huge_pages.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+
     def _hand_over(self, function: int, name: str) -> ctypes.Array[ctypes.c_uint32]:
         """Give the library one function's hard cases; it reads them from the array returned."""
         pairs = hard_cases()[name]
@@ -94,24 +102,25 @@ class Library:
             self._rows(
                 *kernel,
                 *sizes,
-                (ctypes.c_void_p * _INPUTS)(*inputs),
-                (ctypes.c_void_p * _OUTPUTS)(*outputs),
+                _words((*inputs, *_NOWHERE[len(inputs) : _INPUTS])),
+                _words((*outputs, *_NOWHERE[len(outputs) : _OUTPUTS])),
                 (ctypes.c_float * _SCALARS)(*scalars),
             )
         )
 
-    def gemm(self, level: Level, a: Tensor, b: Tensor, kb: int) -> tuple[Tensor, Status]:
-        """`a` [Z, M, K] by `b` [Z, K, N], binary32 on the CPU, any strides; b = 14 bits.
+    def gemm(self, level: Level, a: Tensor, b: Tensor, bits: int, kb: int) -> tuple[Tensor, Status]:
+        """`a` [Z, M, K] by `b` [Z, K, N], binary32 on the CPU, rounded to `bits` in blocks of `kb`.
 
         No size may be zero. The tensor is undefined unless the status is DONE.
         """
+        a, b = _walkable(a), _walkable(b)
         z, m, k = a.shape
         n = b.shape[2]
-        result = torch.empty(z, m, n, dtype=torch.float32)
+        result = fresh((z, m, n))
         status = self._gemm(
             level,
             torch.get_num_threads(),
-            _words((z, m, n, k, kb)),
+            _words((z, m, n, k, kb, bits)),
             a.data_ptr(),
             _words(a.stride()),
             b.data_ptr(),
@@ -121,8 +130,22 @@ class Library:
         return result, Status(status)
 
 
-def _words(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
-    return (ctypes.c_int64 * len(values))(*values)
+def fresh(shape: Sequence[int]) -> Tensor:
+    """An uninitialised binary32 tensor; a large one asks for huge pages, which fault in faster."""
+    tensor = torch.empty(shape, dtype=torch.float32)
+    if tensor.nbytes >= _LARGE:
+        library().prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
+    return tensor
+
+
+def _walkable(x: Tensor) -> Tensor:
+    """`x`, or a copy where neither rows nor columns of its matrices lie side by side."""
+    return x if 1 in x.stride()[1:] else x.contiguous()
+
+
+def _words(values: Sequence[int]) -> bytes:
+    """int64 words side by side, which a C function reads through a pointer."""
+    return struct.pack(f"{len(values)}q", *values)
 
 
 def kernel_setting() -> str:
@@ -132,13 +155,17 @@ def kernel_setting() -> str:
 
 def allowed_level() -> Level:
     """The highest level the environment allows; raises KernelsUnavailable when it is `off`."""
-    word = kernel_setting()
+    return _level_of(kernel_setting())
+
+
+@lru_cache(maxsize=16)
+def _level_of(word: str) -> Level:
     if word in ("off", "0", "no", "false"):
         raise KernelsUnavailable(f"{SWITCH}={word} switches them off")
     if word in ("", "on", "1", "yes", "true"):
-        return Level.VNNI
+        return max(Level)
     if word.upper() not in Level.__members__:
-        raise KernelsUnavailable(f"{SWITCH}={word} is not one of off, scalar, avx2, vnni")
+        raise KernelsUnavailable(f"{SWITCH}={word} is not one of off, scalar, avx2, vnni, amx")
     return Level[word.upper()]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from protocol.exact.adamw_row import AdamWRow
-from protocol.exact.kernels.library import Status, best_level, library
+from protocol.exact.kernels.library import Status, best_level, fresh, library
 
 
 class Kernel(IntEnum):
@@ -36,6 +37,15 @@ class Kernel(IntEnum):
     SILU_BACKWARD = 13
     ADAMW = 14
     INDEX_SUM = 15
+    SQRT = 16
+    RELU = 17
+    SIGMOID = 18
+    SIGMOID_BACKWARD = 19
+    TANH_BACKWARD = 20
+    SQUARE_SUM = 21
+    SQUARE_LARGEST = 22
+    SQUARE_SUM_PARTS = 23
+    FINISH_SUM = 24
 
 
 _SHARE: Final = 1 << 14  # elements that one thread takes at a time
@@ -79,7 +89,7 @@ def _run(
 
 
 def _like(x: Tensor) -> Tensor:
-    return torch.empty(x.shape, dtype=torch.float32)
+    return fresh(x.shape)
 
 
 def _map(kernel: Kernel, inputs: Sequence[Tensor], scalars: Sequence[float] = ()) -> Tensor | None:
@@ -109,6 +119,31 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor | None:
 def gelu_backward(grad: Tensor, x: Tensor, approximate: str = "none") -> Tensor | None:
     """Kernel of `compositions.gelu_backward` by tanh."""
     return _map(Kernel.GELU_TANH_BACKWARD, [grad, x], _GELU) if approximate == "tanh" else None
+
+
+def sqrt(x: Tensor) -> Tensor | None:
+    """Kernel of `elementwise.sqrt`."""
+    return _map(Kernel.SQRT, [x])
+
+
+def relu(x: Tensor) -> Tensor | None:
+    """Kernel of `elementwise.relu`."""
+    return _map(Kernel.RELU, [x])
+
+
+def sigmoid(x: Tensor) -> Tensor | None:
+    """Kernel of `compositions.sigmoid`."""
+    return _map(Kernel.SIGMOID, [x])
+
+
+def sigmoid_backward(grad: Tensor, y: Tensor) -> Tensor | None:
+    """Kernel of `compositions.sigmoid_backward`."""
+    return _map(Kernel.SIGMOID_BACKWARD, [grad, y])
+
+
+def tanh_backward(grad: Tensor, y: Tensor) -> Tensor | None:
+    """Kernel of `compositions.tanh_backward`."""
+    return _map(Kernel.TANH_BACKWARD, [grad, y])
 
 
 def silu(x: Tensor) -> Tensor | None:
@@ -240,13 +275,44 @@ def adamw(
     p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """Kernel of `optimiser.adamw`."""
+    outputs = _like(p), _like(p), _like(p)
+    return outputs if adamw_into(outputs, p, grad, m, v, row) else None
+
+
+def adamw_into(
+    outputs: Sequence[Tensor], p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow
+) -> bool:
+    """Kernel of `optimiser.adamw_`: writes p, m, v; the outputs may be the operands themselves.
+
+    False, and nothing is written, where the operands are not covered.
+    """
     inputs = [p, grad, m, v]
     if not _covered(*inputs) or any(t.shape != p.shape for t in inputs):
-        return None
-    outputs = [_like(p) for _ in range(3)]
+        return False
+    if not all(t.is_contiguous() for t in outputs):
+        return False
     scalars = (
         *(row.decay, row.beta1, row.beta1_complement, row.beta2, row.beta2_complement),
         *(row.step_size, row.unbias, row.eps),
     )
-    _run(Kernel.ADAMW, inputs, outputs, count=p.numel(), share=_SHARE, scalars=scalars)
-    return outputs[0], outputs[1], outputs[2]
+    return _run(Kernel.ADAMW, inputs, outputs, count=p.numel(), share=_SHARE, scalars=scalars)
+
+
+def square_sum(x: Tensor) -> Tensor | None:
+    """Kernel of `reductions.square_sum`, up to one run of elements."""
+    n = x.numel()
+    if not _covered(x) or n > _LONGEST_RUN:
+        return None
+    out = torch.empty((), dtype=torch.float32)
+    if n <= _SHARE:
+        return out if _run(Kernel.SQUARE_SUM, [x], [out], count=1, share=1, n=n) else None
+    x, parts = x.contiguous(), -(-n // _SHARE)
+    largest = torch.empty(parts, dtype=torch.int32)
+    run = partial(_run, count=parts, share=1, n=_SHARE, inner=n)
+    if not run(Kernel.SQUARE_LARGEST, [x], [largest]):
+        return None
+    exponent = (largest.max() >> 23).clamp_(min=1).to(torch.int32)
+    sums = torch.empty(parts, dtype=torch.int64)
+    run(Kernel.SQUARE_SUM_PARTS, [x, exponent], [sums])
+    _run(Kernel.FINISH_SUM, [sums.sum(), exponent], [out], count=1, share=1)
+    return out

@@ -106,6 +106,26 @@ def _activation_backward(*modes: str) -> Iterator[Arguments]:
         yield (operand(1, x.numel(), 24, 100, 130).reshape(-1), x, *modes)
 
 
+def _anything() -> Iterator[Arguments]:
+    """One operand with every scale, NaN and infinities included."""
+    for [x] in _arguments_of("exp"):
+        yield (x,)
+
+
+def _output_gradients() -> Iterator[Arguments]:
+    yield _ordinary(29), _ordinary(30)
+    yield operand(_ROWS, 33, 31, 0, 254), operand(_ROWS, 33, 32, 0, 127)
+
+
+def _square_sums() -> Iterator[Arguments]:
+    for low, high in ((0, 40), (100, 150)):
+        yield (operand(_ROWS, _LENGTH, 33, low, high),)
+        yield (operand(1, 99, 34, low, high),)
+    ones = torch.ones((1 << 14) + 2)  # as in `_sums`: a second rounding would show
+    ones[-2:] = torch.tensor([2.0**-5, 2.0**-20])
+    yield (ones,)
+
+
 def _adamw() -> Iterator[Arguments]:
     row = AdamWRow(
         decay=0.9999,
@@ -138,4 +158,10 @@ _SAMPLES = {
     "silu": _activation,
     "silu_backward": _activation_backward,
     "adamw": _adamw,
+    "sqrt": _anything,
+    "relu": _anything,
+    "sigmoid": _anything,
+    "sigmoid_backward": _output_gradients,
+    "tanh_backward": _output_gradients,
+    "square_sum": _square_sums,
 }

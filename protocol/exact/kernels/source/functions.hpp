@@ -12,6 +12,14 @@
 
 #define GP_INLINE static inline __attribute__((always_inline))
 
+// a * b + c where every rounding of it would do: inside an evaluation that is rounded afterwards,
+// or where the product is exact. GP_FUSED says that the target has the instruction.
+#if GP_FUSED
+#define GP_MULTIPLY_ADD(a, b, c) __builtin_fma(a, b, c)
+#else
+#define GP_MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
 namespace gradproof {
 
 constexpr int kChunk = 256;  // elements evaluated before hard cases are looked for
@@ -67,27 +75,28 @@ constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds t
 // expm1 of r, |r| <= ln(2)/2, by its Taylor series; the first omitted term is below 2^-57.
 GP_INLINE double expm1_reduced(double r) {
   double q = 1.0 / 6227020800.0;
-  q = q * r + 1.0 / 479001600.0;
-  q = q * r + 1.0 / 39916800.0;
-  q = q * r + 1.0 / 3628800.0;
-  q = q * r + 1.0 / 362880.0;
-  q = q * r + 1.0 / 40320.0;
-  q = q * r + 1.0 / 5040.0;
-  q = q * r + 1.0 / 720.0;
-  q = q * r + 1.0 / 120.0;
-  q = q * r + 1.0 / 24.0;
-  q = q * r + 1.0 / 6.0;
-  q = q * r + 0.5;
-  return r + (r * r) * q;
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 479001600.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 39916800.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 3628800.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 362880.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 40320.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 5040.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 720.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 120.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 24.0);
+  q = GP_MULTIPLY_ADD(q, r, 1.0 / 6.0);
+  q = GP_MULTIPLY_ADD(q, r, 0.5);
+  return GP_MULTIPLY_ADD(r * r, q, r);
 }
 
 // x = n ln2 + r; returns r and 2^n. |n| < 1000.
 GP_INLINE double reduce(double x, double& power) {
-  const double shifted = x * 1.4426950408889634 + kMagic;
+  const double shifted = GP_MULTIPLY_ADD(x, 1.4426950408889634, kMagic);
   const double n = shifted - kMagic;
   power = double_of((bits_of(shifted) + 1023) << 52);
   // n times the high part of ln2, which has 32 bits, is exact.
-  return (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  return GP_MULTIPLY_ADD(-n, 1.90821492927058770002e-10,
+                         GP_MULTIPLY_ADD(-n, 6.93147180369123816490e-01, x));
 }
 
 GP_INLINE double exp64(float argument) {

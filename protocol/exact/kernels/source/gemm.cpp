@@ -1,8 +1,10 @@
-// Exact GEMM, b = 14: pack both operands block by block, multiply tiles, fold blocks in order.
+// Exact GEMM: pack both operands, multiply tiles, fold blocks of k in ascending order.
 //
 // C = A . B for Z matrices with any strides; C is contiguous. Work is shared between threads by
 // panels and tiles; since every tile's result is a function of its operands alone, no schedule can
 // show in the bits.
+
+#include "gemm.hpp"
 
 #include <omp.h>
 
@@ -10,14 +12,13 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "gemm.hpp"
 #include "library.hpp"
 
 namespace gradproof {
 namespace {
 
-constexpr int64_t kBlockBytes = 640 << 10;  // right panels of one unit of work: stays in L2
-constexpr int64_t kUnitPanels = 8;          // left panels (16 rows each) of one unit of work
+constexpr int64_t kCacheBytes = 640 << 10;  // right panels of one unit of work: stays in L2
+constexpr int64_t kUnitPanels = 16;         // left panels of one unit of work
 
 // Grow-only memory of one thread, so that large products do not fault in fresh pages each time.
 struct Workspace {
@@ -37,157 +38,178 @@ struct Workspace {
 
 thread_local Workspace workspace;
 
-// Sixteen lanes from `lane` on: in place where they lie side by side, else gathered, zero-padded.
-Panel panel_of(const Variant& v, const Operand& x, int64_t lane, int64_t k, int64_t length, float* buffer) {
-  const float* from = x.data + lane * x.lane_stride + k * x.k_stride;
-  const int64_t lanes = std::min<int64_t>(kLanes, x.lanes - lane);
-  if (x.lane_stride == 1 && lanes == kLanes) return {from, x.k_stride, length};
-  if (lanes < kLanes) std::memset(buffer, 0, sizeof(float) * kLanes * length);
-  int64_t k0 = 0;
-  if (x.k_stride == 1 && lanes == kLanes) k0 = v.gather(from, x.lane_stride, length, buffer);
-  for (int64_t start = k0; start < length; start += kLanes) {  // small squares stay in cache
-    const int64_t stop = std::min(length, start + kLanes);
-    for (int64_t i = 0; i < lanes; ++i)
-      for (int64_t j = start; j < stop; ++j)
-        buffer[j * kLanes + i] = from[i * x.lane_stride + j * x.k_stride];
-  }
-  return {buffer, kLanes, length};
-}
+// One operand: `lane` counts rows of A or columns of B.
+struct Operand {
+  const float* data;
+  int64_t lane_stride, k_stride, lanes;
+};
 
-// One matrix product: operands, sizes, and the packed form of the block at hand.
-class Product {
+// One operand packed: its panels block by block, then their scales.
+class Side {
  public:
-  Product(const Variant& v, Operand a, Operand b, float* c, int64_t k, int64_t kb)
-      : v_(v), a_(a), b_(b), c_(c), k_(k), kb_(std::min(k, kb)) {
-    left_panels_ = (a.lanes + kLanes - 1) / kLanes;
-    right_panels_ = (b.lanes + kLanes - 1) / kLanes;
-    const int64_t groups = (kb_ + v.group - 1) / v.group;
-    left_bytes_ = groups * v.left_bytes;
-    right_bytes_ = groups * v.right_bytes;
-    columns_per_unit_ = std::max<int64_t>(1, kBlockBytes / std::max<int64_t>(1, right_bytes_));
-    rows_per_unit_ = kUnitPanels;
+  Side(const Variant& v, const Rounding& r, bool right, Operand x, int64_t k, int64_t kb)
+      : x_(x), r_(r), k_(k), kb_(kb), pack_(right ? v.pack_right : v.pack_left),
+        find_calm_(right ? v.find_calm : nullptr) {
+    const int planes = (right ? v.right_planes : v.left_planes)[r.bits == 16];
+    panels_ = (x.lanes + kLanes - 1) / kLanes;
+    panel_bytes_ = steps_of(kb, v.step) * planes * kPlane;
+    blocks_ = (k + kb - 1) / kb;
   }
 
   size_t bytes() const {
-    return static_cast<size_t>(left_panels_ * (left_bytes_ + kScales + kSums) +
-                               right_panels_ * (right_bytes_ + kScales));
+    return static_cast<size_t>(tasks() * (panel_bytes_ + kScaleBytes + kCalmBytes));
   }
 
-  void use(uint8_t* memory) {
-    left_ = memory;
-    right_ = left_ + left_panels_ * left_bytes_;
-    left_scale_ = reinterpret_cast<double*>(right_ + right_panels_ * right_bytes_);
-    right_scale_ = left_scale_ + left_panels_ * kLanes;
-    sums_ = reinterpret_cast<int32_t*>(right_scale_ + right_panels_ * kLanes);
+  uint8_t* use(uint8_t* memory) {
+    packed_ = memory;
+    scale_ = reinterpret_cast<double*>(memory + tasks() * panel_bytes_);
+    calm_ = reinterpret_cast<uint32_t*>(memory + tasks() * (panel_bytes_ + kScaleBytes));
+    return memory + bytes();
   }
 
-  // Smaller units when there are few of them for so many threads.
-  void share_among(int threads) {
-    while (rows_per_unit_ > 1 && units() < 4 * threads) rows_per_unit_ = (rows_per_unit_ + 1) / 2;
-    while (columns_per_unit_ > 1 && units() < 2 * threads)
-      columns_per_unit_ = (columns_per_unit_ + 1) / 2;
+  int64_t panels() const { return panels_; }
+  int64_t panel_bytes() const { return panel_bytes_; }
+  int64_t tasks() const { return panels_ * blocks_; }
+
+  bool pack(int64_t task) const {
+    const int64_t block = task / panels_, lane = task % panels_ * kLanes, k = block * kb_;
+    const int lanes = static_cast<int>(std::min<int64_t>(kLanes, x_.lanes - lane));
+    const Panel panel = {x_.data + lane * x_.lane_stride + k * x_.k_stride, x_.lane_stride,
+                         x_.k_stride, lanes, std::min(kb_, k_ - k)};
+    uint8_t* packed = packed_ + task * panel_bytes_;
+    const bool finite = pack_(panel, r_, packed, scale_ + task * kLanes);
+    if (finite && find_calm_) calm_[task] = find_calm_(packed, panel.length, r_.bits);
+    return finite;
   }
 
-  int64_t blocks() const { return (k_ + kb_ - 1) / kb_; }
-  int64_t panels() const { return left_panels_ + right_panels_; }
-  int64_t units() const {
-    return ((left_panels_ + rows_per_unit_ - 1) / rows_per_unit_) * column_units();
+  const uint8_t* panel(int64_t block, int64_t panel) const {
+    return packed_ + (block * panels_ + panel) * panel_bytes_;
   }
-
-  bool pack(int64_t block, int64_t panel, float* buffer) const {
-    const int64_t k = block * kb_, length = std::min(kb_, k_ - k);
-    if (panel < left_panels_)
-      return v_.pack_left(panel_of(v_, a_, panel * kLanes, k, length, buffer),
-                          {left_ + panel * left_bytes_, left_scale_ + panel * kLanes,
-                           sums_ + panel * 3 * kLanes});
-    panel -= left_panels_;
-    return v_.pack_right(panel_of(v_, b_, panel * kLanes, k, length, buffer),
-                         {right_ + panel * right_bytes_, right_scale_ + panel * kLanes, nullptr});
+  const double* scales(int64_t block, int64_t panel) const {
+    return scale_ + (block * panels_ + panel) * kLanes;
   }
-
-  void multiply(int64_t block, int64_t unit) const {
-    const int64_t first_row = unit / column_units() * rows_per_unit_ * 2;
-    const int64_t last_row = std::min(first_row + rows_per_unit_ * 2, (a_.lanes + 7) / 8);
-    const int64_t first = unit % column_units() * columns_per_unit_;
-    const int64_t last = std::min(first + columns_per_unit_, right_panels_);
-    const int64_t length = std::min(kb_, k_ - block * kb_);
-    const int64_t groups = (length + v_.group - 1) / v_.group;
-    for (int64_t row = first_row; row < last_row; ++row) {
-      const int64_t panel = row / 2, half = row % 2;
-      Tile t;
-      t.left = left_ + panel * left_bytes_ + half * groups * (v_.left_bytes / 2);
-      t.sums = sums_ + panel * 3 * kLanes + half * kRows;
-      t.row_scale = left_scale_ + row * kRows;
-      t.rows = static_cast<int>(std::min<int64_t>(kRows, a_.lanes - row * kRows));
-      t.ldc = b_.lanes;
-      t.groups = groups;
-      t.fold = block > 0;
-      for (int64_t column = first; column < last; ++column) {
-        t.right = right_ + column * right_bytes_;
-        t.column_scale = right_scale_ + column * kLanes;
-        t.columns = static_cast<int>(std::min<int64_t>(kLanes, b_.lanes - column * kLanes));
-        t.c = c_ + row * kRows * t.ldc + column * kLanes;
-        v_.tile(t);
-      }
-    }
+  uint32_t calm(int64_t block, int64_t panel) const {
+    return find_calm_ ? calm_[block * panels_ + panel] : 0;
   }
 
  private:
-  static constexpr int64_t kScales = kLanes * sizeof(double);
-  static constexpr int64_t kSums = 3 * kLanes * sizeof(int32_t);
+  static constexpr int64_t kScaleBytes = kLanes * sizeof(double);
+  static constexpr int64_t kCalmBytes = 64;  // one word used: what follows stays aligned
 
+  Operand x_;
+  Rounding r_;
+  int64_t k_, kb_, panels_, panel_bytes_, blocks_;
+  Pack pack_;
+  uint32_t (*find_calm_)(const uint8_t*, int64_t, int);
+  uint8_t* packed_ = nullptr;
+  double* scale_ = nullptr;
+  uint32_t* calm_ = nullptr;
+};
+
+// One matrix product.
+class Product {
+ public:
+  Product(const Variant& v, const Rounding& r, Operand a, Operand b, float* c, int64_t k, int64_t kb)
+      : v_(v), r_(r), c_(c), rows_(a.lanes), columns_(b.lanes), k_(k), kb_(std::min(k, kb)),
+        left_(v, r, false, a, k, kb_), right_(v, r, true, b, k, kb_) {
+    const int64_t pairs = (right_.panels() + 1) / 2;
+    unit_pairs_ = std::clamp<int64_t>(kCacheBytes / (2 * right_.panel_bytes()), 1, pairs);
+  }
+
+  size_t bytes() const { return left_.bytes() + right_.bytes(); }
+  void use(uint8_t* memory) { right_.use(left_.use(memory)); }
+
+  // Smaller units when there are few of them for so many threads: the last one is waited for.
+  void share_among(int threads) {
+    while (unit_panels_ > 1 && units() < 16 * threads) unit_panels_ = (unit_panels_ + 1) / 2;
+    while (unit_pairs_ > 1 && units() < 2 * threads) unit_pairs_ = (unit_pairs_ + 1) / 2;
+  }
+
+  int64_t packs() const { return left_.tasks() + right_.tasks(); }
+  bool pack(int64_t task) const {
+    return task < left_.tasks() ? left_.pack(task) : right_.pack(task - left_.tasks());
+  }
+
+  int64_t units() const {
+    return ((left_.panels() + unit_panels_ - 1) / unit_panels_) * column_units();
+  }
+
+  void multiply(int64_t unit) const {
+    const int64_t first_row = unit / column_units() * unit_panels_;
+    const int64_t last_row = std::min(first_row + unit_panels_, left_.panels());
+    const int64_t first = unit % column_units() * unit_pairs_ * 2;
+    const int64_t last = std::min(first + unit_pairs_ * 2, right_.panels());
+    for (int64_t k = 0, block = 0; k < k_; k += kb_, ++block)
+      for (int64_t row = first_row; row < last_row; ++row)
+        for (int64_t column = first; column < last; column += 2) multiply(block, row, column);
+  }
+
+ private:
   int64_t column_units() const {
-    return (right_panels_ + columns_per_unit_ - 1) / columns_per_unit_;
+    return (right_.panels() + 2 * unit_pairs_ - 1) / (2 * unit_pairs_);
+  }
+
+  void multiply(int64_t block, int64_t row, int64_t column) const {
+    Tile t;
+    t.left = left_.panel(block, row);
+    t.right[0] = right_.panel(block, column);
+    t.right[1] = column + 1 < right_.panels() ? right_.panel(block, column + 1) : nullptr;
+    t.calm = right_.calm(block, column);
+    if (t.right[1]) t.calm &= right_.calm(block, column + 1);
+    t.row_scale = left_.scales(block, row);
+    t.column_scale = right_.scales(block, column);
+    t.c = c_ + row * kLanes * columns_ + column * kLanes;
+    t.ldc = columns_;
+    t.length = std::min(kb_, k_ - block * kb_);
+    t.rows = static_cast<int>(std::min<int64_t>(kLanes, rows_ - row * kLanes));
+    t.columns = static_cast<int>(std::min<int64_t>(kTileColumns, columns_ - column * kLanes));
+    t.bits = r_.bits;
+    t.fold = block > 0;
+    v_.multiply(t);
   }
 
   const Variant& v_;
-  Operand a_, b_;
+  Rounding r_;
   float* c_;
-  int64_t k_, kb_, left_panels_, right_panels_, left_bytes_, right_bytes_;
-  int64_t columns_per_unit_, rows_per_unit_;
-  uint8_t *left_ = nullptr, *right_ = nullptr;
-  double *left_scale_ = nullptr, *right_scale_ = nullptr;
-  int32_t* sums_ = nullptr;
+  int64_t rows_, columns_, k_, kb_;
+  Side left_, right_;
+  int64_t unit_panels_ = kUnitPanels, unit_pairs_ = 1;
 };
 
-constexpr size_t kBufferBytes = sizeof(float) * kLanes * 1024;  // one gathered panel
-
 int multiply_alone(Product& p) {
-  uint8_t* memory = workspace.at_least(kBufferBytes + p.bytes());
+  uint8_t* memory = workspace.at_least(p.bytes());
   if (!memory) return kNoMemory;
-  p.use(memory + kBufferBytes);
-  bool finite = true;
-  for (int64_t block = 0; block < p.blocks(); ++block) {
-    for (int64_t i = 0; i < p.panels(); ++i)
-      finite &= p.pack(block, i, reinterpret_cast<float*>(memory));
-    for (int64_t i = 0; i < p.units(); ++i) p.multiply(block, i);
-  }
-  return finite ? kDone : kNonFinite;
+  p.use(memory);
+  for (int64_t i = 0; i < p.packs(); ++i)
+    if (!p.pack(i)) return kNonFinite;
+  for (int64_t i = 0; i < p.units(); ++i) p.multiply(i);
+  return kDone;
 }
 
-int multiply_together(Product& p, int threads) {
-  uint8_t* memory = workspace.at_least(p.bytes() + static_cast<size_t>(threads) * kBufferBytes);
+int multiply_together(const Variant& v, Product& p, int threads) {
+  uint8_t* memory = workspace.at_least(p.bytes());
   if (!memory) return kNoMemory;
-  p.use(memory + static_cast<size_t>(threads) * kBufferBytes);
+  p.use(memory);
   p.share_among(threads);
   std::atomic<bool> finite{true};
 #pragma omp parallel num_threads(threads)
   {
-    float* buffer = reinterpret_cast<float*>(
-        memory + static_cast<size_t>(omp_get_thread_num()) * kBufferBytes);
-    for (int64_t block = 0; block < p.blocks(); ++block) {
-#pragma omp for schedule(dynamic, 4)
-      for (int64_t i = 0; i < p.panels(); ++i)
-        if (!p.pack(block, i, buffer)) finite = false;
+    if (v.enter) v.enter();
+#pragma omp for schedule(dynamic, 8)
+    for (int64_t i = 0; i < p.packs(); ++i)
+      if (!p.pack(i)) finite = false;
+    if (finite) {
 #pragma omp for schedule(dynamic, 1)
-      for (int64_t i = 0; i < p.units(); ++i) p.multiply(block, i);
+      for (int64_t i = 0; i < p.units(); ++i) p.multiply(i);
     }
+    if (v.leave) v.leave();
   }
   return finite ? kDone : kNonFinite;
 }
 
 const Variant& variant(int level) {
 #if defined(__x86_64__)
+  if (level >= kLevelAmx) return kAmx;
   if (level >= kLevelVnni) return kVnni;
   if (level >= kLevelAvx2) return kAvx2;
 #endif
@@ -201,14 +223,16 @@ const Variant& variant(int level) {
 using namespace gradproof;
 
 // Z products [M, K] . [K, N] at the instruction level `level` <= gradproof_level(). `shape` is
-// (Z, M, N, K, kb), kb <= 1024; strides count elements, (z, m, k) and (z, k, n).
+// (Z, M, N, K, kb, b), kb <= 1024; strides count elements, (z, m, k) and (z, k, n), and each
+// operand has a stride of 1 along one axis of its matrices.
 extern "C" int gradproof_gemm(int level, int threads, const int64_t* shape, const float* a,
                               const int64_t* a_strides, const float* b, const int64_t* b_strides,
                               float* c) {
   const int64_t z = shape[0], m = shape[1], n = shape[2], k = shape[3], kb = shape[4];
+  const Rounding r = {static_cast<int>(shape[5]), shape[5] == 16 ? 0x10100 : 0};
   const Variant& v = variant(level);
   const auto product = [&](int64_t i) {
-    return Product(v, {a + i * a_strides[0], a_strides[1], a_strides[2], m},
+    return Product(v, r, {a + i * a_strides[0], a_strides[1], a_strides[2], m},
                    {b + i * b_strides[0], b_strides[2], b_strides[1], n}, c + i * m * n, k, kb);
   };
   std::atomic<int> status{kDone};
@@ -216,17 +240,22 @@ extern "C" int gradproof_gemm(int level, int threads, const int64_t* shape, cons
   if (z < 2 * threads && !small && threads > 1) {
     for (int64_t i = 0; i < z; ++i) {
       Product p = product(i);
-      const int s = multiply_together(p, threads);
+      const int s = multiply_together(v, p, threads);
       if (s != kDone) status = s;
     }
     return status;
   }
   const int team = z < 2 * threads ? 1 : threads;
-#pragma omp parallel for num_threads(team) schedule(dynamic, 1) if (team > 1)
-  for (int64_t i = 0; i < z; ++i) {
-    Product p = product(i);
-    const int s = multiply_alone(p);
-    if (s != kDone) status = s;
+#pragma omp parallel num_threads(team) if (team > 1)
+  {
+    if (v.enter) v.enter();
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = 0; i < z; ++i) {
+      Product p = product(i);
+      const int s = multiply_alone(p);
+      if (s != kDone) status = s;
+    }
+    if (v.leave) v.leave();
   }
   return status;
 }

@@ -1,8 +1,10 @@
-// What the GEMM driver and its instruction-set variants share: panels, scales, digits.
+// What the GEMM driver and its instruction-set variants share: operands, packed panels, tiles.
 //
 // A panel is 16 rows of A or 16 columns of B ("lanes") over one block of consecutive k. It is read
-// once, scaled by a power of two per lane, rounded to 14-bit integers and laid out as the tile
-// kernels want it. Every step is exact or is the one rounding that the profile names.
+// once, scaled by a power of two per lane and rounded to integers, then laid out in steps: 16
+// lanes of 64 bytes for each plane. A left plane holds a lane's k side by side ([lane][k]), a right
+// plane interleaves them ([group][lane][k]), a group being the k that fill 4 bytes. Every operation
+// is exact or is the one rounding that the profile names.
 
 #pragma once
 
@@ -13,68 +15,61 @@
 
 namespace gradproof {
 
-constexpr int kLanes = 16;   // lanes of a panel; columns of a tile
-constexpr int kRows = 8;     // rows of a tile: half a panel
+constexpr int kLanes = 16;       // lanes of a panel; rows of a tile
+constexpr int kTileColumns = 32;  // columns of a tile: two right panels
+constexpr int64_t kPlane = 1024;  // bytes of one plane of a step
+constexpr int kGroups = 16;       // 4-byte groups of a lane in one step
+constexpr int64_t kLongestBlock = 1024;
 constexpr int32_t kInfinity = 0x7f800000;
-constexpr int kBias = 139;   // 127 + (b - 2), b = 14
 
-// One operand: `lane` counts rows of A or columns of B.
-struct Operand {
-  const float* data;
-  int64_t lane_stride, k_stride, lanes;
+// How operands become integers: |q| <= 2^(bits - 1), see docs/numerics.md.
+struct Rounding {
+  int bits;       // b of the profile
+  int32_t carry;  // added to a maximum's bits before its exponent is taken
+  int32_t bias() const { return bits + 125; }
 };
 
-// Sixteen lanes of one block, k-major: element (k, lane) at data[k * stride + lane].
+// Sixteen lanes of one block: element (lane, k) at data[lane * lane_stride + k * k_stride]. One of
+// the strides is 1.
 struct Panel {
   const float* data;
-  int64_t stride, length;
+  int64_t lane_stride, k_stride;
+  int lanes;  // 1..16; the others are zero
+  int64_t length;
 };
 
-// Where one packed panel goes. `sums` holds per digit the lanes' sums over the block.
-struct Packed {
-  uint8_t* bytes;
-  double* scale;
-  int32_t* sums;
-};
-
-// One 8 x 16 tile of C over one block.
+// One 16 x 32 tile of C over one block.
 struct Tile {
-  const uint8_t *left, *right;
-  const int32_t* sums;  // of the left rows, [3][16], at the tile's first row
+  const uint8_t *left, *right[2];  // packed panels; the second right one may be null
   const double *row_scale, *column_scale;
   float* c;
-  int64_t ldc, groups;
-  int rows, columns;
-  bool fold;  // add to C instead of writing it
+  int64_t ldc, length;
+  int rows, columns, bits;
+  uint32_t calm;  // the chunks of steps that are calm in both right panels, one bit each
+  bool fold;      // add to C instead of writing it
 };
 
-// One way to pack and multiply. A group is the number of consecutive k that one step consumes.
+using Pack = bool (*)(const Panel&, const Rounding&, uint8_t* out, double* scale);
+
+// One way to pack and multiply.
 struct Variant {
-  int64_t group, left_bytes, right_bytes;  // bytes of 16 lanes in one group
-  bool (*pack_left)(const Panel&, const Packed&);  // false: an element is not finite
-  bool (*pack_right)(const Panel&, const Packed&);
-  void (*tile)(const Tile&);
-  // Transposes 16 lanes that lie k-contiguous into [k][16]; returns how many k it covered.
-  int64_t (*gather)(const float* from, int64_t lane_stride, int64_t length, float* to);
+  int64_t step;  // consecutive k of one step
+  int left_planes[2], right_planes[2];  // of b = 14 and b = 16
+  Pack pack_left, pack_right;           // false: an element is not finite
+  uint32_t (*find_calm)(const uint8_t* right, int64_t length, int bits);  // see Tile; may be null
+  void (*multiply)(const Tile&);
+  void (*enter)(), (*leave)();  // around a thread's tiles; may be null
 };
 
 extern const Variant kScalar;
 #if defined(__x86_64__)
-extern const Variant kAvx2;
-extern const Variant kVnni;
-int64_t gather_avx2(const float* from, int64_t lane_stride, int64_t length, float* to);
+extern const Variant kAvx2, kVnni, kAmx;
 #endif
 
-struct LaneScale {
-  float first[kLanes], second[kLanes];
-};
+constexpr int64_t kInt16Step = 30;  // see gemm_int16.cpp
+constexpr int64_t kInt8Step = 64;
 
-GP_INLINE float power_of_two32(int32_t exponent) {
-  const int32_t bits = (exponent + 127) << 23;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
+GP_INLINE int64_t steps_of(int64_t length, int64_t step) { return (length + step - 1) / step; }
 
 GP_INLINE double power_of_two64(int64_t exponent) {
   const int64_t bits = (exponent + 1023) << 52;
@@ -83,51 +78,17 @@ GP_INLINE double power_of_two64(int64_t exponent) {
   return value;
 }
 
-// Per lane: the largest magnitude, its exponent field, and 2^(139 - E) as a product of two factors
-// (2^138 alone is beyond binary32). Returns whether every element is finite.
-GP_INLINE bool scale_lanes(const Panel& panel, LaneScale& lane_scale, double* scale) {
-  int32_t largest[kLanes] = {};
-  for (int64_t k = 0; k < panel.length; ++k) {
-    int32_t bits[kLanes];
-    std::memcpy(bits, panel.data + k * panel.stride, sizeof bits);
-    for (int i = 0; i < kLanes; ++i) {
-      const int32_t magnitude = bits[i] & 0x7fffffff;
-      largest[i] = magnitude > largest[i] ? magnitude : largest[i];
-    }
-  }
-  int32_t overall = 0;
-  for (int i = 0; i < kLanes; ++i) {
-    const int32_t field = largest[i] >> 23, exponent = field > 1 ? field : 1;
-    const int32_t shift = kBias - exponent, first = shift < 127 ? shift : 127;
-    lane_scale.first[i] = power_of_two32(first);
-    lane_scale.second[i] = power_of_two32(shift - first);
-    scale[i] = power_of_two64(exponent - kBias);
-    overall = largest[i] > overall ? largest[i] : overall;
-  }
-  return overall < kInfinity;
+GP_INLINE float power_of_two32(int32_t exponent) {
+  const int32_t bits = (exponent + 127) << 23;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
 }
 
-// q of `count` consecutive k from k0, zero beyond the block's end: q[j][lane].
-template <int count>
-GP_INLINE void quantise(const Panel& panel, int64_t k0, const LaneScale& s,
-                        int32_t (&q)[count][kLanes]) {
-  // Adding 1.5 * 2^23 leaves no bits below the unit: the addition itself rounds, ties to even.
-  constexpr float magic = 12582912.0f;
-  for (int j = 0; j < count; ++j) {
-    if (k0 + j >= panel.length) {
-      for (int i = 0; i < kLanes; ++i) q[j][i] = 0;
-      continue;
-    }
-    const float* x = panel.data + (k0 + j) * panel.stride;
-    for (int i = 0; i < kLanes; ++i) {
-      const float scaled = x[i] * s.first[i] * s.second[i];
-      q[j][i] = static_cast<int32_t>((scaled + magic) - magic);
-    }
-  }
+// The exponent field whose scale fits a lane with this largest magnitude.
+GP_INLINE int32_t scale_exponent(int32_t largest, const Rounding& r) {
+  const int32_t field = (largest + r.carry) >> 23;
+  return field > 1 ? field : 1;
 }
-
-// q = high * 128 + low, both in [-64, 64].
-GP_INLINE int32_t high_digit(int32_t q) { return (q + 64) >> 7; }
-GP_INLINE int32_t low_digit(int32_t q) { return q - high_digit(q) * 128; }
 
 }  // namespace gradproof

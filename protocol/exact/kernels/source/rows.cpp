@@ -1,10 +1,12 @@
-// The row kernels at every instruction level, and the loop that shares rows between threads.
+// Finds a row kernel by number and instruction level, and shares its rows between threads.
+
+#include "rows_kernels.hpp"
 
 #include <algorithm>
 #include <atomic>
 
+#include "functions.hpp"
 #include "library.hpp"
-#include "rows.hpp"
 
 namespace gradproof {
 
@@ -12,79 +14,13 @@ HardCases hard_cases[kFunctions];
 
 namespace {
 
-using Range = bool (*)(const Call&, int64_t, int64_t);
-
-enum Kernel {
-  kMapExp,
-  kMapTanh,
-  kSoftmax,
-  kSoftmaxBackward,
-  kLogSoftmax,
-  kLogSoftmaxBackward,
-  kLayerNorm,
-  kLayerNormBackward,
-  kSumRows,
-  kSumStripes,
-  kGeluTanh,
-  kGeluTanhBackward,
-  kSilu,
-  kSiluBackward,
-  kAdamW,
-  kIndexSum,
-  kKernels
-};
-
-// One level's kernels. A row kernel stops at the first row that is not finite.
-#define GP_ROWS(TARGET, NAME, ROW)                                       \
-  TARGET bool NAME(const Call& c, int64_t begin, int64_t end) {          \
-    for (int64_t row = begin; row < end; ++row)                          \
-      if (!ROW(c, row)) return false;                                    \
-    return true;                                                         \
-  }
-#define GP_ELEMENTS(TARGET, NAME, RANGE)                                 \
-  TARGET bool NAME(const Call& c, int64_t begin, int64_t end) {          \
-    RANGE(c, begin, end);                                                \
-    return true;                                                         \
-  }
-#define GP_LEVEL(LEVEL, TARGET)                                          \
-  namespace LEVEL {                                                      \
-  GP_ELEMENTS(TARGET, map_exp, map_range<kExp>)                          \
-  GP_ELEMENTS(TARGET, map_tanh, map_range<kTanh>)                        \
-  GP_ROWS(TARGET, softmax, softmax_row)                                  \
-  GP_ROWS(TARGET, softmax_backward, softmax_backward_row)                \
-  GP_ROWS(TARGET, log_softmax, log_softmax_row)                          \
-  GP_ROWS(TARGET, log_softmax_backward, log_softmax_backward_row)        \
-  GP_ROWS(TARGET, layer_norm, layer_norm_row)                            \
-  GP_ROWS(TARGET, layer_norm_backward, layer_norm_backward_row)          \
-  GP_ROWS(TARGET, sum_rows, sum_row)                                     \
-  GP_ROWS(TARGET, sum_stripes, sum_stripe)                               \
-  GP_ELEMENTS(TARGET, gelu_tanh, gelu_tanh_range)                        \
-  GP_ELEMENTS(TARGET, gelu_tanh_backward, gelu_tanh_backward_range)      \
-  GP_ELEMENTS(TARGET, silu, silu_range)                                  \
-  GP_ELEMENTS(TARGET, silu_backward, silu_backward_range)                \
-  GP_ELEMENTS(TARGET, adamw, adamw_range)                                \
-  GP_ROWS(TARGET, index_sum, index_sum_row)                              \
-  constexpr Range kTable[kKernels] = {                                   \
-      map_exp,     map_tanh,           softmax, softmax_backward,        \
-      log_softmax, log_softmax_backward, layer_norm, layer_norm_backward, \
-      sum_rows,    sum_stripes,        gelu_tanh, gelu_tanh_backward,    \
-      silu,        silu_backward,      adamw, index_sum};                \
-  }
-
-GP_LEVEL(scalar, )
-#if defined(__x86_64__)
-GP_LEVEL(avx2, __attribute__((target("avx2"))))
-GP_LEVEL(avx512, __attribute__((target(
-    "avx2,avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512"))))
-#endif
-
 const Range* kernels_of(int level) {
 #if defined(__x86_64__)
-  if (level >= kLevelVnni) return avx512::kTable;
-  if (level >= kLevelAvx2) return avx2::kTable;
+  if (level >= kLevelVnni) return avx512_rows();
+  if (level >= kLevelAvx2) return avx2_rows();
 #endif
   (void)level;
-  return scalar::kTable;
+  return scalar_rows();
 }
 
 }  // namespace

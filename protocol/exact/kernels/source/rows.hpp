@@ -6,19 +6,13 @@
 #pragma once
 
 #include "functions.hpp"
+#include "rows_kernels.hpp"
 
 namespace gradproof {
 
-// Operands of one call: `n` is the length of a row, or unused where elements are independent.
-struct Call {
-  int64_t n, inner;
-  const float* in[6];
-  float* out[4];
-  const float* scalars;
-};
-
 // Element i of the composition is lambda(i), inlined into the loop that asks for it.
 #define GP_EACH(i) [&](int64_t i) __attribute__((always_inline))
+#define GP_EACH_INT(i) [&](int i) __attribute__((always_inline))
 
 constexpr int32_t kMagnitude = 0x7fffffff, kInfinityBits = 0x7f800000;
 
@@ -39,9 +33,10 @@ GP_INLINE float finish_sum(int64_t s, int32_t exponent) {
   return static_cast<float>(value * two_to(exponent - 167));
 }
 
-// The addend on its grid, as an integer: adding the magic constant rounds, ties to even.
+// The addend on its grid, as an integer: adding the magic constant rounds, ties to even; the product
+// by a power of two is exact.
 GP_INLINE int64_t on_grid(float x, double scale) {
-  return bits_of(static_cast<double>(x) * scale + kMagic) - bits_of(kMagic);
+  return bits_of(GP_MULTIPLY_ADD(static_cast<double>(x), scale, kMagic)) - bits_of(kMagic);
 }
 
 // Exact sum of x(0..n), n <= 2^21, rounded once. False when an addend is not finite.
@@ -76,12 +71,36 @@ GP_INLINE float largest_of(const float* x, int64_t n) {
   return largest + 0.0f;
 }
 
+// Sum of exp(x - top), rounded once; `write(start, count, e)` gets the exponentials chunk by chunk.
+// Their largest is exp(0) = 1, so the grid is known beforehand. False when one is not finite.
+template <typename Write>
+GP_INLINE bool sum_of_exponentials(const float* x, int64_t n, float top, Write write, float& sum) {
+  constexpr int32_t one = 127;
+  const double scale = two_to(167 - one);
+  float e[kChunk];
+  int64_t s = 0;
+  int32_t largest = 0;
+  for (int64_t start = 0; start < n; start += kChunk) {
+    const int count = static_cast<int>(n - start < kChunk ? n - start : kChunk);
+    rounded<kExp>(count, GP_EACH_INT(i) { return x[start + i] - top; }, e);
+    for (int i = 0; i < count; ++i) {
+      s += on_grid(e[i], scale);
+      const int32_t m = bits_of(e[i]) & kMagnitude;
+      largest = m > largest ? m : largest;
+    }
+    write(start, count, e);
+  }
+  sum = finish_sum(s, one);
+  return largest < kInfinityBits;
+}
+
 GP_INLINE bool softmax_row(const Call& c, int64_t row) {
   const float* x = c.in[0] + row * c.n;
-  const float top = largest_of(x, c.n);
   float *y = c.out[0] + row * c.n, sum;
-  rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
-  if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
+  const auto keep = [&](int64_t start, int count, const float* e) __attribute__((always_inline)) {
+    std::memcpy(y + start, e, sizeof(float) * static_cast<size_t>(count));
+  };
+  if (!sum_of_exponentials(x, c.n, largest_of(x, c.n), keep, sum)) return false;
   for (int64_t i = 0; i < c.n; ++i) y[i] = y[i] / sum;
   return true;
 }
@@ -98,8 +117,8 @@ GP_INLINE bool log_softmax_row(const Call& c, int64_t row) {
   const float* x = c.in[0] + row * c.n;
   const float top = largest_of(x, c.n);
   float *y = c.out[0] + row * c.n, sum;
-  rounded_row<kExp>(c.n, GP_EACH(i) { return x[i] - top; }, y);
-  if (!exact_sum(c.n, GP_EACH(i) { return y[i]; }, sum)) return false;
+  const auto drop = [](int64_t, int, const float*) __attribute__((always_inline)) {};
+  if (!sum_of_exponentials(x, c.n, top, drop, sum)) return false;
   const float log_sum = log_rounded(sum);
   for (int64_t i = 0; i < c.n; ++i) y[i] = (x[i] - top) - log_sum;
   return true;
@@ -157,6 +176,48 @@ GP_INLINE bool layer_norm_backward_row(const Call& c, int64_t row) {
 GP_INLINE bool sum_row(const Call& c, int64_t row) {
   const float* x = c.in[0] + row * c.n;
   return exact_sum(c.n, GP_EACH(i) { return x[i]; }, c.out[0][row]);
+}
+
+// The same of the squares, each rounded before it is added.
+GP_INLINE bool square_sum_row(const Call& c, int64_t row) {
+  const float* x = c.in[0] + row * c.n;
+  return exact_sum(c.n, GP_EACH(i) { return x[i] * x[i]; }, c.out[0][row]);
+}
+
+// A long sum of squares in parts of n elements, `inner` in all: first the largest magnitude of each
+// part (int32), then its integer sum on the grid of in[1], the exponent of all (int64).
+GP_INLINE int64_t part_length(const Call& c, int64_t part) {
+  const int64_t left = c.inner - part * c.n;
+  return left < c.n ? left : c.n;
+}
+
+GP_INLINE bool square_largest_part(const Call& c, int64_t part) {
+  const float* x = c.in[0] + part * c.n;
+  const int64_t n = part_length(c, part);
+  int32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t m = bits_of(x[i] * x[i]) & kMagnitude;
+    largest = m > largest ? m : largest;
+  }
+  reinterpret_cast<int32_t*>(c.out[0])[part] = largest;
+  return largest < kInfinityBits;
+}
+
+GP_INLINE bool square_sum_part(const Call& c, int64_t part) {
+  const float* x = c.in[0] + part * c.n;
+  const int64_t n = part_length(c, part);
+  const double scale = two_to(167 - *reinterpret_cast<const int32_t*>(c.in[1]));
+  int64_t s = 0;
+  for (int64_t i = 0; i < n; ++i) s += on_grid(x[i] * x[i], scale);
+  reinterpret_cast<int64_t*>(c.out[0])[part] = s;
+  return true;
+}
+
+// in: an integer sum (int64), the exponent of its grid (int32).
+GP_INLINE bool finish_sum_row(const Call& c, int64_t) {
+  c.out[0][0] = finish_sum(*reinterpret_cast<const int64_t*>(c.in[0]),
+                           *reinterpret_cast<const int32_t*>(c.in[1]));
+  return true;
 }
 
 constexpr int kStripe = 64;  // neighbouring columns summed side by side
@@ -226,6 +287,34 @@ template <Function f>
 GP_INLINE void map_range(const Call& c, int64_t begin, int64_t end) {
   const float* x = c.in[0] + begin;
   rounded_row<f>(end - begin, GP_EACH(i) { return x[i]; }, c.out[0] + begin);
+}
+
+GP_INLINE void sqrt_range(const Call& c, int64_t begin, int64_t end) {
+  const float* x = c.in[0];
+  for (int64_t i = begin; i < end; ++i) c.out[0][i] = std::sqrt(x[i]);
+}
+
+GP_INLINE void relu_range(const Call& c, int64_t begin, int64_t end) {
+  const float* x = c.in[0];
+  // In this order NaN passes, and zeros of both signs give +0.
+  for (int64_t i = begin; i < end; ++i) c.out[0][i] = x[i] <= 0.0f ? 0.0f : x[i];
+}
+
+GP_INLINE void sigmoid_range(const Call& c, int64_t begin, int64_t end) {
+  const float* x = c.in[0] + begin;
+  float* y = c.out[0] + begin;
+  rounded_row<kExp>(end - begin, GP_EACH(i) { return -x[i]; }, y);
+  for (int64_t i = 0; i < end - begin; ++i) y[i] = 1.0f / (1.0f + y[i]);
+}
+
+GP_INLINE void sigmoid_backward_range(const Call& c, int64_t begin, int64_t end) {
+  const float *g = c.in[0], *y = c.in[1];
+  for (int64_t i = begin; i < end; ++i) c.out[0][i] = g[i] * ((1.0f - y[i]) * y[i]);
+}
+
+GP_INLINE void tanh_backward_range(const Call& c, int64_t begin, int64_t end) {
+  const float *g = c.in[0], *y = c.in[1];
+  for (int64_t i = begin; i < end; ++i) c.out[0][i] = g[i] * (1.0f - y[i] * y[i]);
 }
 
 // scalars: k, 0.044715, 0.134145.

@@ -3,19 +3,26 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IStakeVault} from "./interfaces/IStakeVault.sol";
-import {JobId} from "./types/Types.sol";
+import {Permits} from "./libraries/Permits.sol";
+import {JobId, Permit} from "./types/Types.sol";
 
 /// @title StakeVault: five ledgers over one token, and nothing else.
 /// @notice Knows no phases and no rules; the market decides, the vault only refuses to overdraw a ledger.
-contract StakeVault is IStakeVault, ReentrancyGuardTransient {
+contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     struct Allowance {
         uint256 limit;
         uint256 locked;
     }
+
+    bytes32 private constant AUTHORISATION =
+        keccak256("Authorisation(address provider,address operator,uint256 limit,uint256 nonce,uint256 deadline)");
 
     /// @inheritdoc IStakeVault
     address public immutable TOKEN;
@@ -39,10 +46,11 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     uint256 private _burnt;
 
     /// @param token ERC-20 without fees on transfer and without rebasing
-    /// @param market the one contract that may move money between ledgers, deployed right after this one
-    constructor(address token, address market) {
+    /// @param market the one contract that may move money between ledgers; it makes its vault in its own constructor
+    constructor(address token, address market) EIP712("gradproof StakeVault", "1") {
         // INVARIANT: both ends of the wiring exist for ever.
-        if (token == address(0) || market == address(0)) revert ZeroAddress();
+        if (market == address(0)) revert ZeroAddress();
+        if (token.code.length == 0) revert NotAToken(token);
         TOKEN = token;
         MARKET = market;
     }
@@ -57,12 +65,13 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
 
     /// @inheritdoc IStakeVault
     function deposit(uint256 amount) external nonReentrant {
-        // INVARIANT: a ledger grows by what the vault received, never by a promise.
-        if (amount == 0) revert ZeroAmount();
-        _pull(msg.sender, amount);
-        freeOf[msg.sender] += amount;
-        _free += amount;
-        emit Deposited(msg.sender, amount);
+        _deposit(amount);
+    }
+
+    /// @inheritdoc IStakeVault
+    function depositWithPermit(uint256 amount, Permit calldata permit) external nonReentrant {
+        Permits.tryPermit(TOKEN, address(this), amount, permit);
+        _deposit(amount);
     }
 
     /// @inheritdoc IStakeVault
@@ -75,14 +84,40 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         freeOf[msg.sender] = free - amount;
         _free -= amount;
         emit Withdrawn(msg.sender, to, amount);
-        IERC20(TOKEN).safeTransfer(to, amount);
+        _push(to, amount);
     }
 
     /// @inheritdoc IStakeVault
     function authorise(address operator, uint256 limit) external {
-        if (operator == address(0)) revert ZeroAddress();
-        _allowances[msg.sender][operator].limit = limit;
-        emit OperatorAuthorised(msg.sender, operator, limit);
+        // INVARIANT: an owner's last word counts: what it signed before and nobody sent yet is void.
+        _useNonce(msg.sender, _keyOf(operator));
+        _authorise(msg.sender, operator, limit);
+    }
+
+    /// @inheritdoc IStakeVault
+    function authoriseBySignature(
+        address provider,
+        address operator,
+        uint256 limit,
+        uint64 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external {
+        if (block.timestamp > deadline) revert AuthorisationExpired(deadline, block.timestamp);
+        // INVARIANT: a signature is used once, for one operator, on one chain, in one vault.
+        _useCheckedNonce(provider, _keyOf(operator), nonce);
+        bytes32 digest =
+            _hashTypedDataV4(keccak256(abi.encode(AUTHORISATION, provider, operator, limit, nonce, deadline)));
+        if (!SignatureChecker.isValidSignatureNowCalldata(provider, digest, signature)) {
+            revert BadSignature(provider, digest);
+        }
+        _authorise(provider, operator, limit);
+    }
+
+    /// @inheritdoc IStakeVault
+    function cancelAuthorisation(address operator) external {
+        _useNonce(msg.sender, _keyOf(operator));
+        emit AuthorisationCancelled(msg.sender, operator, authorisationNonce(msg.sender, operator));
     }
 
     /// @inheritdoc IStakeVault
@@ -94,7 +129,7 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         creditOf[msg.sender] = 0;
         _credits -= amount;
         emit Collected(msg.sender, to, amount);
-        IERC20(TOKEN).safeTransfer(to, amount);
+        _push(to, amount);
     }
 
     // --- the market ---
@@ -163,6 +198,11 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IStakeVault
+    function authorisationNonce(address provider, address operator) public view returns (uint64) {
+        return uint64(nonces(provider, _keyOf(operator))); // without the key, which stands above
+    }
+
+    /// @inheritdoc IStakeVault
     function totals()
         external
         view
@@ -173,12 +213,40 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
 
     // --- inside ---
 
+    function _deposit(uint256 amount) private {
+        // INVARIANT: a ledger grows by what the vault received, never by a promise.
+        if (amount == 0) revert ZeroAmount();
+        _pull(msg.sender, amount);
+        freeOf[msg.sender] += amount;
+        _free += amount;
+        emit Deposited(msg.sender, amount);
+    }
+
     function _pull(address payer, uint256 amount) private {
         uint256 before = IERC20(TOKEN).balanceOf(address(this));
         IERC20(TOKEN).safeTransferFrom(payer, address(this), amount);
         uint256 received = IERC20(TOKEN).balanceOf(address(this)) - before;
         // INVARIANT: balance = the sum of the ledgers.
         if (received != amount) revert TokenTakesFee(amount, received);
+    }
+
+    function _push(address to, uint256 amount) private {
+        uint256 before = IERC20(TOKEN).balanceOf(address(this));
+        IERC20(TOKEN).safeTransfer(to, amount);
+        uint256 taken = before - IERC20(TOKEN).balanceOf(address(this));
+        // INVARIANT: whoever takes its money out takes nothing of anybody else's, whatever the token charges.
+        if (taken > amount) revert TokenTakesFee(amount, taken);
+    }
+
+    function _authorise(address provider, address operator, uint256 limit) private {
+        if (operator == address(0)) revert ZeroAddress();
+        _allowances[provider][operator].limit = limit;
+        emit OperatorAuthorised(provider, operator, limit);
+    }
+
+    /// @dev Each operator has nonces of its own, so that the hot keys of one owner need not wait for each other.
+    function _keyOf(address operator) private pure returns (uint192) {
+        return uint192(uint160(operator));
     }
 
     function _takeLocked(address provider, address operator, uint256 amount) private {

@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Phase, RoundView, Stage, Terms} from "../src/types/Types.sol";
-import {Play} from "./support/Play.sol";
+import {LastWei} from "./support/LastWei.sol";
 import {vm} from "./support/Vm.sol";
 
 /// @notice Invariant 3: from each phase, time and `advance` alone reach the end, and everybody takes out the last wei.
-contract EndsTest is Play {
+contract EndsTest is LastWei {
     function setUp() public {
         deploy(4, 24);
     }
@@ -15,7 +15,7 @@ contract EndsTest is Play {
         enrolAll();
         postAndAccept(terms());
         join(workers[0], 3);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromSeed() public {
@@ -23,20 +23,20 @@ contract EndsTest is Play {
         postAndAccept(terms());
         join(workers[0], 4);
         assertPhase(Phase.Seed);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromCommit_withOneSeal() public {
         openRound();
         sealWork(2, TRUE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromDraw() public {
         openRound();
         sealAll(NOBODY, TRUE);
         assertPhase(Phase.Draw);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromCheck() public {
@@ -44,13 +44,13 @@ contract EndsTest is Play {
         sealAll(NOBODY, TRUE);
         passTo(Phase.Check);
         sealCheck(first(market.roundOf(job).drawn), TRUE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromReveal_withHalfOpened() public {
         _toReveal();
         open(Stage.Work, first(market.roundOf(job).drawn), 0, TRUE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromGather_withAChallenge() public {
@@ -58,14 +58,14 @@ contract EndsTest is Play {
         honestToGather();
         gather(0, 15);
         challenge(0, verifiers[20], LIE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromVerdictSeal_withOneSeal() public {
         uint16 task = _toDispute();
         passTo(Phase.VerdictSeal);
         sealPanel(task, 1, TRUE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromVerdictOpen_withOneOpened() public {
@@ -75,13 +75,13 @@ contract EndsTest is Play {
         sealPanel(task, 1, LIE);
         passTo(Phase.VerdictOpen);
         openPanel(task, 1, LIE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdate() public {
         openRound();
         honestToUpdate();
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdateDraw() public {
@@ -89,7 +89,7 @@ contract EndsTest is Play {
         honestToUpdate();
         sealUpdate(TRUE);
         assertPhase(Phase.UpdateDraw);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdateCheck() public {
@@ -99,7 +99,7 @@ contract EndsTest is Play {
         pass();
         sealUpdateCheck(0, TRUE);
         sealUpdateCheck(4, LIE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdateOpen() public {
@@ -107,7 +107,7 @@ contract EndsTest is Play {
         honestToUpdate();
         checkUpdate(TRUE, 2, LIE);
         open(Stage.UpdateCheck, TASKS, 2, LIE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdateChallenge_challenged() public {
@@ -118,7 +118,7 @@ contract EndsTest is Play {
         uint256 outsider = 0;
         while (_seated(verifiers[outsider])) ++outsider;
         challenge(TASKS, verifiers[outsider], LIE);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     function test_timeAlone_fromUpdateVerdict() public {
@@ -129,14 +129,14 @@ contract EndsTest is Play {
         passTo(Phase.UpdateVerdictSeal);
         sealPanel(TASKS, 0, TRUE);
         passTo(Phase.UpdateVerdictOpen);
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     /// @notice A whole roster of 256 tasks settles in portions, each within the gas of one transaction.
     function test_largestRound_settlesInPortions() public {
         Terms memory t = terms();
         (t.tasks, t.checks, t.minVerifiers, t.minWorkers) = (256, 16, 22, 4);
-        (t.bond, t.coordinatorBond) = (3 * W * 16, 256 * W + 3 * U);
+        (t.bond, t.coordinatorBond) = (3 * W * 16 + 3 * F, 256 * W + 3 * U);
         t.rounds = 1;
         _raiseLimits();
         openRound(t);
@@ -158,7 +158,7 @@ contract EndsTest is Play {
             ++calls;
         }
         assertTrue(calls >= 6, "in portions");
-        _endAndWithdraw();
+        endAndWithdraw();
     }
 
     // --- inside ---
@@ -194,55 +194,5 @@ contract EndsTest is Play {
             if (holder(Stage.UpdateCheck, TASKS, s) == provider) return true;
         }
         return false;
-    }
-
-    function _endAndWithdraw() private {
-        for (uint256 i = 0; phase() != Phase.Ended; ++i) {
-            assertTrue(i < 200, "the end never came");
-            RoundView memory r = market.roundOf(job);
-            if (r.phase != Phase.Finalise) vm.roll(r.beaconBlock != 0 ? r.beaconBlock + 1 : r.deadline);
-            market.advance(job);
-        }
-        assertEq(vault.escrowOf(job), 0, "the job's ledger is empty");
-        (uint32[] memory slots, address[] memory providers) = market.workerRoster(job);
-        for (uint256 i = 0; i < slots.length; ++i) {
-            vm.prank(providers[i]);
-            market.leave(job, slots[i]);
-        }
-        for (uint32 slot = 1; slot <= verifiers.length; ++slot) {
-            _retire(slot);
-        }
-        vm.roll(block.number + market.longestRound() + 3 * deploymentConfig().epochBlocks);
-        for (uint32 slot = 1; slot <= verifiers.length; ++slot) {
-            try market.release(slot) {} catch {}
-        }
-        _withdrawAll();
-        assertEq(token.balanceOf(address(vault)), burnt(), "only what was burnt stays");
-    }
-
-    function _retire(uint32 slot) private {
-        vm.prank(verifiers[slot - 1]);
-        try market.retire(slot) {} catch {}
-    }
-
-    function _withdrawAll() private {
-        for (uint256 i = 0; i < workers.length; ++i) {
-            _withdraw(workers[i]);
-        }
-        for (uint256 i = 0; i < verifiers.length; ++i) {
-            _withdraw(verifiers[i]);
-        }
-        _withdraw(coordinatorOwner);
-        _withdraw(requester);
-    }
-
-    function _withdraw(address owner) private {
-        assertEq(vault.lockedOf(owner), 0, "nothing stays locked");
-        uint256 free = vault.freeOf(owner);
-        uint256 credit = vault.creditOf(owner);
-        vm.startPrank(owner);
-        if (free != 0) vault.withdraw(free, owner);
-        if (credit != 0) vault.collect(owner);
-        vm.stopPrank();
     }
 }

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../src/interfaces/IJobMarket.sol";
 import {IStakeVault} from "../src/interfaces/IStakeVault.sol";
 import {JobMarket} from "../src/JobMarket.sol";
-import {StakeVault} from "../src/StakeVault.sol";
 import {Config, Ending, JobId, Phase, Terms} from "../src/types/Types.sol";
 import {Play} from "./support/Play.sol";
 import {vm} from "./support/Vm.sol";
@@ -73,16 +72,16 @@ contract PostingTest is Play {
 
     function test_terms_ofMoney_areBounded() public {
         Terms memory t = terms();
-        t.reward = 0;
-        _refused(t, "reward", 0, 1);
+        t.reward = 1;
+        _refused(t, "reward", 1, 2);
         t = terms();
         t.fee = W - 1;
         _refused(t, "fee", W - 1, W);
         t = terms();
-        t.bond = 3 * W * 2 - 1; // 3*w*T/J
+        t.bond = 3 * W * 2 + 3 * F - 1; // 3*w*T/J + N*f
         _refused(t, "bond", t.bond, t.bond + 1);
         t.fee = B;
-        t.bond = 3 * B - 1;
+        t.bond = 3 * W * 2 + 3 * B - 1;
         _refused(t, "bond", t.bond, t.bond + 1);
         t = terms();
         t.updateFee = B;
@@ -99,8 +98,8 @@ contract PostingTest is Play {
     function test_bondBound_roundsUp() public {
         Terms memory t = terms();
         (t.tasks, t.checks, t.minVerifiers, t.fee) = (4, 3, 9, W);
-        t.bond = 403; // 3*101*4/3 = 404
-        _refused(t, "bond", 403, 404);
+        t.bond = 403 + 3 * W; // 3*101*4/3 = 404, and the panel's fees
+        _refused(t, "bond", t.bond, t.bond + 1);
     }
 
     function test_windows_areBounded() public {
@@ -154,19 +153,19 @@ contract PostingTest is Play {
 
     // --- deployment ---
 
-    function test_market_refusesAVaultOfAnother() public {
-        StakeVault foreign = new StakeVault(address(token), address(0xBEEF));
-        vm.expectRevert();
-        new JobMarket(foreign, deploymentConfig());
+    function test_market_makesItsOwnVault() public {
+        assertEq(vault.MARKET(), address(market), "the vault's market");
+        assertEq(vault.TOKEN(), address(token), "the vault's token");
+        assertEq(address(vault), vm.computeCreateAddress(address(market), 1), "the market's first creation");
+        vm.expectRevert(abi.encodeWithSelector(IStakeVault.NotAToken.selector, address(0xBEEF)));
+        new JobMarket(address(0xBEEF), deploymentConfig());
     }
 
     function test_market_refusesEmptyConstants() public {
         Config memory c = deploymentConfig();
         c.beaconDelay = 0;
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        StakeVault next = new StakeVault(address(token), predicted);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.BadConfig.selector, bytes32("beaconDelay"), 0));
-        new JobMarket(next, c);
+        new JobMarket(address(token), c);
     }
 
     function test_unknownJob_isRefused() public {

@@ -182,7 +182,7 @@ contract RostersTest is Play {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NoSuchSlot.selector, 1));
         market.retire(1);
         uint256 longest = market.longestRound();
-        assertEq(longest, 12 * 1_000 + 5 * 3, "longest round");
+        assertEq(longest, 14 * 1_000 + 6 * 3, "longest round");
         uint64 until = uint64(51 + (longest + 19) / 20 + 1);
         vm.roll(until * 20 - 1);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.SlotBonded.selector, 1, until));

@@ -70,6 +70,10 @@ contract SettlementTasksTest is Scales {
         sealCheck(task, TRUE);
         due(checker, f);
         pass();
+        assertPhase(Phase.Redraw);
+        pass();
+        assertPhase(Phase.Recheck);
+        pass();
         assertEq(market.jobOf(job).failedRounds, 1, "a void round failed");
         assertEq(market.jobOf(job).workerSlots, 4, "nobody lost its place");
         balance(0);

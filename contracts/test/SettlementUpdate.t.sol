@@ -37,6 +37,8 @@ contract SettlementUpdateTest is Scales {
     function test_lateCoordinator_keepsItsBond_gatherersArePaid() public {
         _dueSeats([u, u, u, 0, 0]);
         pass();
+        assertPhase(Phase.Succession);
+        pass();
         balance(0);
         _assertUpdate(false, true);
     }

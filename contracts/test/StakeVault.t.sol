@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IStakeVault} from "../src/interfaces/IStakeVault.sol";
 import {StakeVault} from "../src/StakeVault.sol";
 import {DevToken} from "../src/dev/DevToken.sol";
 import {JobId} from "../src/types/Types.sol";
 import {Assertions} from "./support/Assertions.sol";
-import {CallbackToken, FeeToken} from "./support/Tokens.sol";
 import {vm} from "./support/Vm.sol";
 
 /// @notice The vault alone; this contract plays the market.
@@ -30,7 +28,7 @@ contract StakeVaultTest is Assertions {
     }
 
     function test_wiring_isChecked() public {
-        vm.expectRevert(IStakeVault.ZeroAddress.selector);
+        vm.expectRevert(abi.encodeWithSelector(IStakeVault.NotAToken.selector, address(0)));
         new StakeVault(address(0), address(this));
         vm.expectRevert(IStakeVault.ZeroAddress.selector);
         new StakeVault(address(token), address(0));
@@ -129,30 +127,6 @@ contract StakeVaultTest is Assertions {
         vault.collect(address(0xD00));
         vm.stopPrank();
         assertEq(token.balanceOf(address(0xD00)), 50, "received");
-    }
-
-    function test_tokenWithFees_isRefused() public {
-        FeeToken fee = new FeeToken();
-        StakeVault bad = new StakeVault(address(fee), address(this));
-        fee.approve(address(bad), 1_000);
-        vm.expectRevert(abi.encodeWithSelector(IStakeVault.TokenTakesFee.selector, 1_000, 990));
-        bad.deposit(1_000);
-        vm.expectRevert(abi.encodeWithSelector(IStakeVault.TokenTakesFee.selector, 1_000, 990));
-        bad.fund(JOB, address(this), 1_000);
-    }
-
-    function test_reentrantToken_isStopped() public {
-        CallbackToken callback = new CallbackToken();
-        StakeVault target = new StakeVault(address(callback), address(this));
-        callback.approve(address(target), 1_000);
-        target.deposit(500);
-        target.fund(JOB, address(this), 100);
-        target.credit(JOB, address(callback), 100); // what a successful re-entry would steal from the books
-        callback.arm(target);
-        vm.expectRevert(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
-        target.withdraw(100, address(this));
-        vm.expectRevert(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
-        target.deposit(100);
     }
 
     /// @notice Any sequence of moves keeps the balance identity, and the parts sum up.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBeacon} from "../src/interfaces/IBeacon.sol";
 import {IJobMarket} from "../src/interfaces/IJobMarket.sol";
 import {Draws} from "../src/libraries/Draws.sol";
 import {Facts, Phases} from "../src/libraries/Phases.sol";
@@ -134,14 +135,16 @@ contract VectorsTest is Assertions {
         f.ended = _bit(flags, 2);
         f.anySealed = _bit(flags, 3);
         f.anyDrawn = _bit(flags, 4);
-        f.tooManyUnanswered = _bit(flags, 5);
-        f.anyDisputed = _bit(flags, 6);
-        f.updatable = _bit(flags, 7);
-        f.proposed = _bit(flags, 8);
-        f.checkersAnswered = _bit(flags, 9);
-        f.updateDisputed = _bit(flags, 10);
-        f.updateChallenged = _bit(flags, 11);
-        f.settled = _bit(flags, 12);
+        f.anyUnanswered = _bit(flags, 5);
+        f.tooManyUnanswered = _bit(flags, 6);
+        f.anyDisputed = _bit(flags, 7);
+        f.updatable = _bit(flags, 8);
+        f.proposed = _bit(flags, 9);
+        f.anySuccessor = _bit(flags, 10);
+        f.checkersAnswered = _bit(flags, 11);
+        f.updateDisputed = _bit(flags, 12);
+        f.updateChallenged = _bit(flags, 13);
+        f.settled = _bit(flags, 14);
     }
 
     function _bit(uint256 flags, uint256 i) private pure returns (bool) {
@@ -172,7 +175,8 @@ contract VectorsTest is Assertions {
             maxRounds: 1000,
             maxPanel: 13,
             slotBond: 1,
-            maxBond: type(uint96).max
+            maxBond: type(uint96).max,
+            beacon: IBeacon(address(0))
         });
         try gate.check(terms, c, escrow) {
             return true;

@@ -7,6 +7,7 @@ import {
     JobId,
     JobView,
     Outcome,
+    Permit,
     Phase,
     Reason,
     RoundView,
@@ -64,6 +65,12 @@ interface IJobMarket {
         address provider,
         Outcome outcome
     );
+    event Claimed(
+        JobId indexed job, uint32 indexed round, uint16 task, uint32 slot, address provider, address operator
+    );
+    event Passed(
+        JobId indexed job, uint32 indexed round, Stage stage, uint16 question, uint16 seat, uint8 turn, address provider
+    );
     event Gathered(JobId indexed job, uint32 indexed round, uint16 seat, address provider, uint256 bitmap);
     event VerdictReached(JobId indexed job, uint32 indexed round, uint16 question, bool lead, bytes32 outcomeHash);
     event TaskSettled(JobId indexed job, uint32 indexed round, uint16 task, TaskResult result);
@@ -105,7 +112,12 @@ interface IJobMarket {
     error NoSuchTask(uint16 task, uint16 tasks);
     error NotYourTask(uint16 task, uint32 slot);
     error NotYourSeat(uint16 question, uint16 seat, address holder);
+    error NotYourTurn(uint16 question, uint16 seat, uint8 turn, uint8 current);
     error NotDrawn(uint16 task);
+    error ClaimTooEarly(uint16 task, uint64 fromBlock);
+    error AlreadyClaimed(uint16 task, uint32 slot);
+    error SlotClaims(uint32 slot, uint16 task);
+    error SuccessionTooEarly(uint8 seat, uint64 fromBlock);
     error AlreadySealed(uint16 question, uint16 seat);
     error NotSealed(uint16 question, uint16 seat);
     error AlreadyOpened(uint16 question, uint16 seat);
@@ -117,13 +129,15 @@ interface IJobMarket {
     error OwnWork(address provider);
     error NotEnrolled(address provider);
     error ZeroHash();
-    error WrongVault(address market, address marketOfVault);
     error BadConfig(bytes32 name, uint256 value);
 
     // --- requester ---
 
     /// @notice Posts a job and pulls its whole worst-case budget from the caller into escrow.
     function post(Terms calldata terms, uint256 escrow) external returns (JobId job);
+
+    /// @notice `post` with the caller's ERC-2612 signature over `escrow` for the vault; a permit that fails is ignored.
+    function postWithPermit(Terms calldata terms, uint256 escrow, Permit calldata permit) external returns (JobId job);
 
     /// @notice No further round opens; the open one runs to its end, then the rest is refunded.
     function stop(JobId job) external;
@@ -150,6 +164,10 @@ interface IJobMarket {
     /// @notice Seals the result of `task` for `slot`.
     function sealTask(JobId job, uint32 round, uint16 task, uint32 slot, bytes32 hash) external;
 
+    /// @notice In the second half of Commit: takes over an unserved task for `slot`, before computing it. Its bond answers
+    /// for a seal; without one, half the pay is lost. One task at a time.
+    function claim(JobId job, uint32 round, uint16 task, uint32 slot) external;
+
     // --- verifiers ---
 
     /// @notice Enrols `slots` slots from the next epoch on, each holding the slot bond of the deployment.
@@ -161,13 +179,19 @@ interface IJobMarket {
     /// @notice Unlocks a retired slot's bond once no round that may use it is left.
     function release(uint32 slot) external;
 
-    function sealCheck(JobId job, uint32 round, uint16 task, bytes32 hash) external;
+    /// @notice Seals the check of a drawn task, as candidate number `turn` of its seat.
+    function sealCheck(JobId job, uint32 round, uint16 task, uint8 turn, bytes32 hash) external;
+    /// @notice Hands the check of a task, or a drawn check of the update, to the seat's next candidate; free.
+    function pass(JobId job, uint32 round, Stage stage, uint16 question, uint16 seat, uint8 turn) external;
     function gather(JobId job, uint32 round, uint16 seat, uint256 bitmap) external;
     /// @notice Seals another outcome of a revealed task. `question == tasks` challenges the update.
     function challenge(JobId job, uint32 round, uint16 question, address provider, bytes32 hash) external;
     /// @notice Seals a vote. The sealed bytes hold the witness itself in place of h, so a public outcome cannot be copied.
     function sealPanel(JobId job, uint32 round, uint16 question, uint16 seat, bytes32 hash) external;
-    function sealUpdateCheck(JobId job, uint32 round, uint16 seat, bytes32 hash) external;
+    /// @notice Seals the check of the update; `turn` is 0 for a gatherer's own seat.
+    function sealUpdateCheck(JobId job, uint32 round, uint16 seat, uint8 turn, bytes32 hash) external;
+    /// @notice Seals the next state in place of a late coordinator, as the gatherer of `seat`, locking C.
+    function sealSuccession(JobId job, uint32 round, uint8 seat, bytes32 hash) external;
 
     // --- anybody ---
 
@@ -213,12 +237,15 @@ interface IJobMarket {
         external
         view
         returns (Seal memory);
-    /// @notice Who holds a drawn seat of the open round; zero where there is no such seat or nobody is eligible. `Check` takes the task as question;
-    /// seats 0 .. G-1 of `UpdateCheck` are the gatherers, G and G+1 the two drawn for the update.
-    function holderOf(JobId job, Stage stage, uint16 question, uint16 seat)
+    /// @notice Eligible candidate number `turn` of a drawn seat of the open round; zero where there is none. `Check` takes the
+    /// task as question; seats 0 .. G-1 of `UpdateCheck` are the gatherers, G and G+1 the two drawn for the update.
+    /// Gatherers and panels have one turn, number 0.
+    function holderOf(JobId job, Stage stage, uint16 question, uint16 seat, uint8 turn)
         external
         view
         returns (uint32 slot, address provider);
+    /// @notice The turn that a seat has come to in the open window of checks.
+    function turnOf(JobId job, Stage stage, uint16 question, uint16 seat) external view returns (uint8);
     /// @notice The results that a gatherer posted as held.
     function gatheredBy(JobId job, uint32 round, uint16 seat) external view returns (uint256 bitmap);
     function epoch() external view returns (uint64);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {JobId} from "../types/Types.sol";
+import {JobId, Permit} from "../types/Types.sol";
 
 /// @title Where every token of the market lies: bonds, escrows, credits, and what was burnt.
 /// @notice Balance = free + locked + escrows + credits + burnt, always. Only the market moves money between
@@ -10,6 +10,7 @@ interface IStakeVault {
     event Deposited(address indexed provider, uint256 amount);
     event Withdrawn(address indexed provider, address indexed to, uint256 amount);
     event OperatorAuthorised(address indexed provider, address indexed operator, uint256 limit);
+    event AuthorisationCancelled(address indexed provider, address indexed operator, uint64 nextNonce);
     event Locked(address indexed provider, address indexed operator, uint256 amount);
     event Unlocked(address indexed provider, address indexed operator, uint256 amount);
     event Collected(address indexed account, address indexed to, uint256 amount);
@@ -17,7 +18,13 @@ interface IStakeVault {
     error OnlyMarket(address caller);
     error ZeroAmount();
     error ZeroAddress();
-    error TokenTakesFee(uint256 asked, uint256 received);
+    error NotAToken(address token);
+    /// @notice The vault's balance moved by `moved` where `asked` was due.
+    error TokenTakesFee(uint256 asked, uint256 moved);
+    /// @notice Both are Unix times in seconds.
+    error AuthorisationExpired(uint256 deadline, uint256 time);
+    /// @notice `provider` did not sign `digest`, which holds chain, vault, operator, limit, nonce and deadline.
+    error BadSignature(address provider, bytes32 digest);
     error InsufficientFree(address provider, uint256 free, uint256 asked);
     error OperatorLimit(address provider, address operator, uint256 limit, uint256 locked, uint256 asked);
     error InsufficientEscrow(JobId job, uint256 escrow, uint256 asked);
@@ -26,11 +33,30 @@ interface IStakeVault {
     /// @notice Adds `amount` to the caller's free bond; the caller is the owner (cold key).
     function deposit(uint256 amount) external;
 
+    /// @notice `deposit` with the owner's ERC-2612 signature over `amount` for this vault. A permit that fails is ignored:
+    /// somebody may have sent it before, and the transfer decides.
+    function depositWithPermit(uint256 amount, Permit calldata permit) external;
+
     /// @notice Takes free bond out, at once, to any address.
     function withdraw(uint256 amount, address to) external;
 
     /// @notice Lets `operator` (hot key) act for the caller with at most `limit` locked at a time; 0 revokes.
+    /// It also uses up the nonce, so that an authorisation of this operator that was signed before and is still to be sent is void.
     function authorise(address operator, uint256 limit) external;
+
+    /// @notice Anybody: what `provider` (an account, or an ERC-1271 contract) signed by EIP-712, until `deadline` (Unix time in
+    /// seconds, inclusive): Authorisation(address provider,address operator,uint256 limit,uint256 nonce,uint256 deadline).
+    function authoriseBySignature(
+        address provider,
+        address operator,
+        uint256 limit,
+        uint64 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Voids the caller's signed authorisation of `operator` with the next nonce; the limit stays.
+    function cancelAuthorisation(address operator) external;
 
     /// @notice Takes the caller's credits out, to any address.
     function collect(address to) external returns (uint256 amount);
@@ -55,6 +81,8 @@ interface IStakeVault {
     function freeOf(address provider) external view returns (uint256);
     function lockedOf(address provider) external view returns (uint256);
     function operatorOf(address provider, address operator) external view returns (uint256 limit, uint256 locked);
+    /// @notice The nonce that the provider's next signed authorisation of `operator` must hold.
+    function authorisationNonce(address provider, address operator) external view returns (uint64);
     function creditOf(address account) external view returns (uint256);
     function escrowOf(JobId job) external view returns (uint256);
     function totals()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBeacon} from "../interfaces/IBeacon.sol";
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IStakeVault} from "../interfaces/IStakeVault.sol";
 import {Job, Round, Store} from "../types/State.sol";
@@ -22,6 +23,7 @@ struct Env {
     IStakeVault vault;
     uint256 epochBlocks;
     uint256 beaconDelay;
+    IBeacon beacon;
 }
 
 /// @title Moves a round from phase to phase: gathers the facts, asks `Phases.next`, does what the new phase begins with.
@@ -83,15 +85,16 @@ library Flow {
 
     /// @dev Reads the awaited beacon; one that can no longer be read is armed again.
     function _readBeacon(Env memory env, JobId id, Job storage job, Round storage r) private returns (bool) {
-        (bool ready, bytes32 hash) = Beacon.read(r.beaconBlock);
+        (bool ready, bytes32 source) = env.beacon.read(r.beaconBlock);
         if (!ready) return false;
-        if (hash == 0) {
+        if (source == 0) {
             _announce(id, job.round, r, r.phase, 0, Beacon.arm(env.beaconDelay));
             return false;
         }
-        bytes32 value = Beacon.value(hash, id, job.round, r.phase);
+        bytes32 value = Beacon.value(source, id, job.round, r.phase);
         if (r.phase == Phase.Seed) r.seed = value;
         else if (r.phase == Phase.Draw) _draw(job, r, value);
+        else if (r.phase == Phase.Redraw) r.redraw = value;
         else if (r.phase == Phase.VerdictDraw) r.panelDraw = value;
         else if (r.phase == Phase.UpdateDraw) r.updateDraw = value;
         else r.updatePanelDraw = value;
@@ -128,7 +131,7 @@ library Flow {
     /// @dev Decides what the next phases rest on, once, when a phase is over.
     function _leave(JobId id, Job storage job, Round storage r, Phase to) private {
         Phase from = r.phase;
-        if (from == Phase.Check) {
+        if (from == Phase.Recheck) {
             r.isVoid = to == Phase.Finalise;
         } else if (from == Phase.Reveal) {
             // INVARIANT: a verifier that sealed and does not open against an opened result faces a panel.
@@ -226,12 +229,12 @@ library Flow {
     function _window(Windows storage w, Phase phase) private view returns (uint256) {
         if (phase == Phase.Waiting) return w.waiting;
         if (phase == Phase.Commit) return w.commit;
-        if (phase == Phase.Check) return w.check;
+        if (phase == Phase.Check || phase == Phase.Recheck) return w.check;
         if (phase == Phase.Reveal) return w.reveal;
         if (phase == Phase.Gather) return w.gather;
         if (phase == Phase.VerdictSeal || phase == Phase.UpdateVerdictSeal) return w.verdictSeal;
         if (phase == Phase.VerdictOpen || phase == Phase.UpdateVerdictOpen) return w.verdictOpen;
-        if (phase == Phase.Update) return w.update;
+        if (phase == Phase.Update || phase == Phase.Succession) return w.update;
         if (phase == Phase.UpdateCheck) return w.updateCheck;
         if (phase == Phase.UpdateOpen) return w.updateOpen;
         return phase == Phase.UpdateChallenge ? w.updateChallenge : 0;

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Job, Round} from "../types/State.sol";
-import {Phase, Stage} from "../types/Types.sol";
+import {Phase, Seal, Stage} from "../types/Types.sol";
 import {Bits} from "./Bits.sol";
 import {Inclusion} from "./Inclusion.sol";
 import {Facts} from "./Phases.sol";
@@ -10,6 +10,7 @@ import {Sealing} from "./Sealing.sol";
 
 /// @title Reads off a round what a phase with a window still waits for, and what decides its successor.
 library Gauge {
+    using Sealing for Seal;
     using Bits for uint256;
 
     /// @notice Fills in the facts of a phase that has a window.
@@ -19,9 +20,10 @@ library Gauge {
         if (phase == Phase.Commit) {
             f.pending = uint16(job.terms.tasks - r.sealedTasks.count());
             f.anySealed = r.sealedTasks != 0;
-        } else if (phase == Phase.Check) {
+        } else if (phase == Phase.Check || phase == Phase.Recheck) {
             uint256 unanswered = (r.drawn & ~r.answered).count();
             f.pending = uint16(unanswered);
+            f.anyUnanswered = unanswered != 0;
             f.tooManyUnanswered = unanswered * 3 > r.drawn.count();
         } else if (phase == Phase.Reveal) {
             uint256 released = r.drawn & ~r.answered;
@@ -42,8 +44,9 @@ library Gauge {
 
     function _readUpdate(Facts memory f, Job storage job, Round storage r, Phase phase) private view {
         uint16 answered = r.updateAnswered;
-        if (phase == Phase.Update) {
+        if (phase == Phase.Update || phase == Phase.Succession) {
             f.proposed = r.proposed;
+            f.anySuccessor = r.gathered != 0;
         } else if (phase == Phase.UpdateCheck) {
             f.pending = uint16(uint256(r.updateExpected & ~answered).count());
             f.checkersAnswered = answered >> job.terms.gatherers != 0;
@@ -65,10 +68,10 @@ library Gauge {
 
     function _differ(Job storage job, Round storage r, uint16 answered) private view returns (bool) {
         uint16 question = job.terms.tasks;
-        bytes32 proposed = r.seals[Sealing.key(Stage.Update, question, 0)].outcome;
+        bytes32 proposed = Sealing.proposal(r, question).outcome();
         for (uint16 seat = 0; answered >> seat != 0; ++seat) {
             bool sealedIt = (answered >> seat) & 1 == 1;
-            if (sealedIt && r.seals[Sealing.key(Stage.UpdateCheck, question, seat)].outcome != proposed) return true;
+            if (sealedIt && r.seals[Sealing.key(Stage.UpdateCheck, question, seat)].outcome() != proposed) return true;
         }
         return false;
     }

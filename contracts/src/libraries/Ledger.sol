@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IStakeVault} from "../interfaces/IStakeVault.sol";
 import {JobId, Reason, Seal} from "../types/Types.sol";
+import {Sealing} from "./Sealing.sol";
 
 /// @notice What every movement of money is booked under.
 struct Book {
@@ -16,6 +17,8 @@ struct Book {
 
 /// @title Moves of money, each with the event that lets an auditor re-derive it.
 library Ledger {
+    using Sealing for Seal;
+
     function pay(Book memory b, address account, uint256 amount, Reason why) internal {
         if (amount == 0) return;
         b.vault.credit(b.job, account, amount);
@@ -42,13 +45,21 @@ library Ledger {
 
     /// @notice Slashes `amount` of a seal's bond and unlocks the rest.
     function charge(Book memory b, Seal storage s, uint256 amount, Reason why) internal returns (uint256) {
-        slash(b, s.provider, s.operator, amount, why);
-        if (amount < b.bond) b.vault.unlock(s.provider, s.operator, b.bond - amount);
+        return charge(b, s.provider, s.operator, amount, why);
+    }
+
+    /// @notice The same for a bond of B that counts against `operator`.
+    function charge(Book memory b, address provider, address operator, uint256 amount, Reason why)
+        internal
+        returns (uint256)
+    {
+        slash(b, provider, operator, amount, why);
+        if (amount < b.bond) b.vault.unlock(provider, operator, b.bond - amount);
         return amount;
     }
 
     /// @notice Slashes a seal's whole bond: for the wrong outcome, or for none.
     function forfeit(Book memory b, Seal storage s) internal returns (uint256) {
-        return charge(b, s, b.bond, s.outcome == 0 ? Reason.Unopened : Reason.Wrong);
+        return charge(b, s, b.bond, s.outcome() == 0 ? Reason.Unopened : Reason.Wrong);
     }
 }

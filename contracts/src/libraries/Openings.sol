@@ -10,6 +10,7 @@ import {NONFINITE, SealRef, Sealing} from "./Sealing.sol";
 
 /// @title Openings against seals, and what a round learns from each. Linked.
 library Openings {
+    using Sealing for Seal;
     using Bits for uint256;
 
     /// @notice Opens a seal of any stage but the panels'.
@@ -72,27 +73,27 @@ library Openings {
         Seal storage answer = r.seals[Sealing.key(ref.stage, ref.question, seat)];
         if (answer.hash == 0) revert IJobMarket.NotSealed(ref.question, seat);
         // INVARIANT: a seal is opened once, to exactly what was sealed.
-        if (answer.outcome != 0) revert IJobMarket.AlreadyOpened(ref.question, seat);
+        if (answer.opened) revert IJobMarket.AlreadyOpened(ref.question, seat);
         bytes32 got = Sealing.sealHash(ref, answer.provider, outcome.root, outcome.cid, secret, salt);
         if (got != answer.hash) revert IJobMarket.WrongOpening(answer.hash, got);
         if (!Sealing.isWellFormed(outcome.root, outcome.cid)) {
             revert IJobMarket.BadOutcome(outcome.root, outcome.cid);
         }
         outcomeHash = Sealing.outcomeHash(outcome);
-        answer.outcome = outcomeHash;
+        (answer.hash, answer.opened) = (outcomeHash, true);
         emit IJobMarket.Opened(ref.job, ref.round, ref.stage, ref.question, seat, answer.provider, outcome);
     }
 
     /// @dev Two opened outcomes that differ are a matter for a panel.
     function _compare(Round storage r, Stage other, uint16 question, bytes32 outcomeHash) private {
-        bytes32 otherHash = r.seals[Sealing.key(other, question, 0)].outcome;
+        bytes32 otherHash = r.seals[Sealing.key(other, question, 0)].outcome();
         if (otherHash != 0 && otherHash != outcomeHash) r.disputed = r.disputed.with(question);
     }
 
     /// @dev Keeps the bitmaps that decide about inclusion in step with the votes.
     function _noteLead(Round storage r, uint16 question) private {
         bytes32 lead = Panels.leader(r, question);
-        bytes32 accused = r.seals[Sealing.key(Stage.Work, question, 0)].outcome;
+        bytes32 accused = r.seals[Sealing.key(Stage.Work, question, 0)].outcome();
         bool rejects = lead != 0 && lead != accused;
         r.led = lead == 0 ? r.led.without(question) : r.led.with(question);
         r.rejected = rejects ? r.rejected.with(question) : r.rejected.without(question);

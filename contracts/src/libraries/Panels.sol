@@ -8,6 +8,8 @@ import {Sealing} from "./Sealing.sol";
 
 /// @title What a panel decided, and what its members get.
 library Panels {
+    using Sealing for Seal;
+
     /// @notice Counts one opened vote; the lead is kept up to date with every vote.
     function vote(Round storage r, uint16 question, bytes32 outcome) internal {
         Verdict storage v = r.verdicts[question];
@@ -43,7 +45,7 @@ library Panels {
         for (uint16 seat = 0; seat < seats; ++seat) {
             Seal storage s = r.seals[Sealing.key(stage, b.question, seat)];
             if (s.hash == 0) continue;
-            if (lead == 0 ? s.outcome != 0 : s.outcome == lead) {
+            if (lead == 0 ? s.outcome() != 0 : s.outcome() == lead) {
                 Ledger.free(b, s);
                 Ledger.pay(b, s.provider, fee, Reason.PanelPaid);
                 paid += fee;

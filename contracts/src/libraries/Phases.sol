@@ -13,10 +13,12 @@ struct Facts {
     uint16 pending; // what the phase still waits for
     bool anySealed;
     bool anyDrawn;
+    bool anyUnanswered;
     bool tooManyUnanswered;
     bool anyDisputed;
     bool updatable; // something is included and a coordinator is there
     bool proposed;
+    bool anySuccessor; // a gatherer that may propose in the coordinator's place
     bool checkersAnswered; // at least one of the two drawn for the update
     bool updateDisputed;
     bool updateChallenged;
@@ -32,8 +34,8 @@ library Phases {
         if (from == Phase.Finalise) return !f.settled ? from : f.ended ? Phase.Ended : Phase.Waiting;
         if (awaitsBeacon(from)) return f.beaconReady ? _afterBeacon(from, f) : from;
         bool over = f.nowBlock >= f.deadline;
-        if (from == Phase.Update) {
-            return f.proposed ? Phase.UpdateDraw : over ? Phase.Finalise : from;
+        if (from == Phase.Update || from == Phase.Succession) {
+            return f.proposed ? Phase.UpdateDraw : over ? _withoutProposal(from, f) : from;
         }
         // INVARIANT: a challenge window never closes early.
         if (from == Phase.Gather) {
@@ -47,13 +49,14 @@ library Phases {
 
     /// @notice Whether a phase waits for a beacon instead of a window.
     function awaitsBeacon(Phase phase) internal pure returns (bool) {
-        return phase == Phase.Seed || phase == Phase.Draw || phase == Phase.VerdictDraw || phase == Phase.UpdateDraw
-            || phase == Phase.UpdateVerdictDraw;
+        return phase == Phase.Seed || phase == Phase.Draw || phase == Phase.Redraw || phase == Phase.VerdictDraw
+            || phase == Phase.UpdateDraw || phase == Phase.UpdateVerdictDraw;
     }
 
     function _afterBeacon(Phase from, Facts memory f) private pure returns (Phase) {
         if (from == Phase.Seed) return Phase.Commit;
         if (from == Phase.Draw) return f.anyDrawn ? Phase.Check : Phase.Reveal;
+        if (from == Phase.Redraw) return Phase.Recheck;
         if (from == Phase.VerdictDraw) return Phase.VerdictSeal;
         if (from == Phase.UpdateDraw) return Phase.UpdateCheck;
         return Phase.UpdateVerdictSeal;
@@ -61,7 +64,8 @@ library Phases {
 
     function _afterWindow(Phase from, Facts memory f) private pure returns (Phase) {
         if (from == Phase.Commit) return f.anySealed ? Phase.Draw : Phase.Finalise;
-        if (from == Phase.Check) return f.tooManyUnanswered ? Phase.Finalise : Phase.Reveal;
+        if (from == Phase.Check) return f.anyUnanswered ? Phase.Redraw : Phase.Reveal;
+        if (from == Phase.Recheck) return f.tooManyUnanswered ? Phase.Finalise : Phase.Reveal;
         if (from == Phase.Reveal) return Phase.Gather;
         if (from == Phase.VerdictSeal) return Phase.VerdictOpen;
         if (from == Phase.VerdictOpen) return _toUpdate(f);
@@ -73,6 +77,10 @@ library Phases {
         if (from == Phase.UpdateVerdictSeal) return Phase.UpdateVerdictOpen;
         if (from == Phase.UpdateVerdictOpen) return Phase.Finalise;
         return from; // None, Ended
+    }
+
+    function _withoutProposal(Phase from, Facts memory f) private pure returns (Phase) {
+        return from == Phase.Update && f.anySuccessor ? Phase.Succession : Phase.Finalise;
     }
 
     function _toUpdate(Facts memory f) private pure returns (Phase) {

@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Job, Round, Store, WorkerSlot} from "../types/State.sol";
-import {JobId, Phase} from "../types/Types.sol";
+import {JobId, Phase, Stage} from "../types/Types.sol";
 import {Bits} from "./Bits.sol";
+import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
 import {WorkerRoster} from "./WorkerRoster.sol";
 
@@ -39,7 +40,9 @@ library RosterBook {
         if (WorkerRoster.indexAtOpening(job, job.slots[slot]) != WorkerRoster.indexOfTask(r, task)) {
             revert IJobMarket.NotYourTask(task, slot);
         }
-        if (r.sealedTasks.has(task)) revert IJobMarket.SlotServed(slot, job.openedRounds - 1);
+        // A claim of its task by another slot does not serve it.
+        bool served = r.sealedTasks.has(task) && r.seals[Sealing.key(Stage.Work, task, 0)].slot == slot;
+        if (served) revert IJobMarket.SlotServed(slot, job.openedRounds - 1);
         return _remove(job, id, slot);
     }
 

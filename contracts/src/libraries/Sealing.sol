@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {JobId, Outcome, Stage} from "../types/Types.sol";
+import {Round} from "../types/State.sol";
+import {JobId, Outcome, Seal, Stage} from "../types/Types.sol";
 
 // Result root of a computation that left the finite numbers: sha256("gradproof/exact-1/NONFINITE").
 bytes32 constant NONFINITE = 0x83d6fcbc6b5459e903871222f425017aee1c5fa3376960de5b117821f1fc48d3;
@@ -46,13 +47,23 @@ library Sealing {
     }
 
     /// @notice One word for a whole outcome.
-    function outcomeHash(Outcome memory outcome) internal pure returns (bytes32) {
-        return keccak256(abi.encode(outcome));
+    function outcomeHash(Outcome memory answer) internal pure returns (bytes32) {
+        return keccak256(abi.encode(answer));
+    }
+
+    /// @notice The outcome that a seal was opened to, as `outcomeHash` of it; zero until then.
+    function outcome(Seal storage s) internal view returns (bytes32) {
+        return s.opened ? s.hash : bytes32(0);
     }
 
     /// @notice Whether an outcome is well formed: a root, and a CID exactly when it is finite.
     function isWellFormed(bytes32 root, bytes32 cid) internal pure returns (bool) {
         return root != 0 && (cid == 0) == (root == NONFINITE);
+    }
+
+    /// @notice The proposed update's seal: the coordinator's, or that of the gatherer that followed it.
+    function proposal(Round storage r, uint16 question) internal view returns (Seal storage) {
+        return r.seals[key(Stage.Update, question, r.proposer)];
     }
 
     /// @notice Where a round keeps the seal of a seat.

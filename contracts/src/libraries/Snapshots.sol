@@ -44,6 +44,7 @@ library Snapshots {
         v.updateAnswered = r.updateAnswered;
         v.updateOpened = r.updateOpened;
         v.proposed = r.proposed;
+        v.proposer = r.proposer;
         v.proposalOpened = r.proposalOpened;
         v.updateDisputed = r.updateDisputed;
         v.updateChallenged = r.updateChallenged;
@@ -54,9 +55,11 @@ library Snapshots {
     function _words(RoundView memory v, Round storage r) private view {
         v.seed = r.seed;
         v.draw = r.draw;
+        v.redraw = r.redraw;
         v.panelDraw = r.panelDraw;
         v.updateDraw = r.updateDraw;
         v.updatePanelDraw = r.updatePanelDraw;
+        v.claimed = r.claimed;
         v.sealedTasks = r.sealedTasks;
         v.drawn = r.drawn;
         v.answered = r.answered;

@@ -14,6 +14,7 @@ import {WorkerRoster} from "./WorkerRoster.sol";
 /// @title Finalise, part one: pays, slashes and unlocks whatever hangs on the tasks of a round.
 /// @notice Pay follows the task, never the update. Slashes go into the job's ledger before anything is paid from them.
 library TaskSettlement {
+    using Sealing for Seal;
     using Bits for uint256;
 
     /// @dev Seals settled per call, about: bounds the gas of one `advance`.
@@ -36,8 +37,11 @@ library TaskSettlement {
 
     function _task(Job storage job, Round storage r, Book memory b) private returns (TaskResult) {
         uint16 q = b.question;
-        if (!r.sealedTasks.has(q)) return TaskResult.Empty;
         Seal storage work = r.seals[Sealing.key(Stage.Work, q, 0)];
+        if (!r.sealedTasks.has(q)) {
+            if (r.claimed.has(q)) _penalise(job, b, work);
+            return TaskResult.Empty;
+        }
         if (r.isVoid) {
             _freeWork(job, b, work);
             if (r.answered.has(q)) _payCheck(job, r, b);
@@ -65,10 +69,15 @@ library TaskSettlement {
             if (r.openedChecks.has(b.question)) _payCheck(job, r, b);
             else Ledger.burn(b, Ledger.forfeit(b, _check(r, b.question)), Reason.Remainder);
         } else {
-            uint256 penalty = uint256(job.terms.reward) / 2;
-            Ledger.burn(b, _chargeWork(job, b, work, penalty, Reason.Liveness), Reason.Liveness);
+            _penalise(job, b, work);
         }
         return TaskResult.Unopened;
+    }
+
+    /// @dev Half the pay of what was missed, burnt: an undrawn seal that nobody opened, a claim that nobody sealed.
+    function _penalise(Job storage job, Book memory b, Seal storage work) private {
+        uint256 penalty = uint256(job.terms.reward) / 2;
+        Ledger.burn(b, _chargeWork(job, b, work, penalty, Reason.Liveness), Reason.Liveness);
     }
 
     function _disputed(Job storage job, Round storage r, Book memory b, Seal storage work)
@@ -79,7 +88,7 @@ library TaskSettlement {
         if (lead == 0) return _withoutLead(job, r, b, work);
         uint256 pot = 0;
         address raiser = address(0);
-        if (work.outcome != lead) {
+        if (work.outcome() != lead) {
             pot += _chargeWork(job, b, work, b.bond, Reason.Wrong);
             result = TaskResult.Rejected;
         } else {
@@ -88,7 +97,7 @@ library TaskSettlement {
         }
         if (r.answered.has(b.question)) {
             Seal storage check = _check(r, b.question);
-            if (check.outcome == lead) {
+            if (check.outcome() == lead) {
                 _payCheck(job, r, b);
                 if (result == TaskResult.Rejected) raiser = check.provider;
             } else {
@@ -98,7 +107,7 @@ library TaskSettlement {
         if (r.challenged.has(b.question)) {
             // INVARIANT: a challenge is right only with the verdict's outcome, and only against the accused's.
             Seal storage challenge = r.seals[Sealing.key(Stage.Challenge, b.question, 0)];
-            if (challenge.outcome == lead && result == TaskResult.Rejected) {
+            if (challenge.outcome() == lead && result == TaskResult.Rejected) {
                 Ledger.free(b, challenge);
                 raiser = challenge.provider;
             } else {
@@ -120,11 +129,11 @@ library TaskSettlement {
         if (r.challenged.has(b.question)) {
             _freeWork(job, b, work);
             if (r.answered.has(b.question)) _payCheck(job, r, b);
-            pot = challengeCost(b, r.seals[Sealing.key(Stage.Challenge, b.question, 0)], work.outcome, cost);
+            pot = challengeCost(b, r.seals[Sealing.key(Stage.Challenge, b.question, 0)], work.outcome(), cost);
             result = _payWork(job, r, b, work.provider);
         } else {
             Seal storage check = _check(r, b.question);
-            if (check.outcome == 0) {
+            if (check.outcome() == 0) {
                 pot = Ledger.forfeit(b, check);
                 _freeWork(job, b, work);
             } else {
@@ -144,7 +153,7 @@ library TaskSettlement {
         internal
         returns (uint256)
     {
-        if (challenge.outcome == 0 || challenge.outcome == accused) return Ledger.forfeit(b, challenge);
+        if (challenge.outcome() == 0 || challenge.outcome() == accused) return Ledger.forfeit(b, challenge);
         return Ledger.charge(b, challenge, cost, Reason.PanelCosts);
     }
 
@@ -176,13 +185,14 @@ library TaskSettlement {
 
     /// @dev An unslashed slot bond goes back to its slot, or to its owner when the slot has left.
     function _freeWork(Job storage job, Book memory b, Seal storage work) private {
-        if (!work.ofSlot) {
-            Ledger.free(b, work);
-            return;
-        }
         WorkerSlot storage slot = job.slots[work.slot];
-        slot.backing = false;
-        if (!slot.active) Ledger.free(b, work);
+        if (work.ofSlot) slot.backing = false;
+        if (!work.ofSlot || !slot.active) b.vault.unlock(work.provider, _operatorOf(slot, work), b.bond);
+    }
+
+    /// @dev A seal names its operator only where that is not the slot's, which stays known after the slot has left.
+    function _operatorOf(WorkerSlot storage slot, Seal storage work) private view returns (address) {
+        return work.operator == address(0) ? slot.operator : work.operator;
     }
 
     /// @dev A slot whose bond was touched leaves the roster: every slot in it holds a whole bond.
@@ -194,14 +204,14 @@ library TaskSettlement {
             _freeWork(job, b, work);
             return 0;
         }
+        WorkerSlot storage slot = job.slots[work.slot];
         if (work.ofSlot) {
-            WorkerSlot storage slot = job.slots[work.slot];
             slot.backing = false;
             if (slot.active) {
                 WorkerRoster.remove(job, work.slot);
                 emit IJobMarket.WorkerLeft(b.job, work.slot, work.provider);
             }
         }
-        return Ledger.charge(b, work, amount, why);
+        return Ledger.charge(b, work.provider, _operatorOf(slot, work), amount, why);
     }
 }

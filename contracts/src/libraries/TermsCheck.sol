@@ -53,12 +53,13 @@ library TermsCheck {
     }
 
     function _money(Terms calldata t, Config memory c) private pure {
-        _atLeast("reward", t.reward, 1);
+        // INVARIANT: half of a reward, which is what idleness costs, is not nothing.
+        _atLeast("reward", t.reward, 2);
         // INVARIANT: checking pays no less than working.
         _atLeast("fee", t.fee, t.reward);
-        // INVARIANT: a bond outweighs what silence saves, and feeds a whole panel.
-        _atLeast("bond", t.bond, Math.ceilDiv(3 * uint256(t.reward) * t.tasks, t.checks));
-        _atLeast("bond", t.bond, uint256(t.panel) * t.fee);
+        // INVARIANT: a bond outweighs what a cheat saves, after the fees of a panel that may be the cheat's friends.
+        uint256 deterrent = Math.ceilDiv(3 * uint256(t.reward) * t.tasks, t.checks);
+        _atLeast("bond", t.bond, deterrent + uint256(t.panel) * t.fee);
         _atLeast("bond", t.bond, uint256(t.panel) * t.updateFee);
         _atMost("bond", t.bond, c.maxBond);
         _atLeast("coordinatorBond", t.coordinatorBond, uint256(t.tasks) * t.reward + uint256(t.panel) * t.updateFee);

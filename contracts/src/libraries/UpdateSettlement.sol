@@ -13,6 +13,8 @@ import {TaskSettlement} from "./TaskSettlement.sol";
 /// @title Finalise, part two: the update and everybody who had a duty in it.
 /// @notice Never accepted unchecked: a state changes only by the agreement of everybody who sealed, or by a verdict.
 library UpdateSettlement {
+    using Sealing for Seal;
+
     /// @dev What the settlement of one update needs at hand.
     struct Matter {
         bytes32 proposed; // outcome of the proposer; zero where it did not open
@@ -36,7 +38,7 @@ library UpdateSettlement {
             return;
         }
         Matter memory m = _matter(job, r, b);
-        _proposer(job, b, m);
+        _proposer(job, r, b, m);
         _checkers(job, r, b, m);
         if (r.updateChallenged) _challenger(r, b, m);
         if (r.updateDisputed || r.updateChallenged) {
@@ -48,6 +50,7 @@ library UpdateSettlement {
 
     /// @dev No update was up for checking: what was sealed is unlocked, and who gathered is paid.
     function _unchecked(Job storage job, Round storage r, Book memory b) private {
+        if (r.proposed) _freeProposer(job, r, b);
         for (uint16 seat = 0; seat < job.terms.gatherers + 2; ++seat) {
             if (_has(r.updateAnswered, seat)) Ledger.free(b, _checker(r, b, seat));
             if (_has(r.gathered, seat)) {
@@ -57,7 +60,7 @@ library UpdateSettlement {
     }
 
     function _matter(Job storage job, Round storage r, Book memory b) private view returns (Matter memory m) {
-        m.proposed = r.seals[Sealing.key(Stage.Update, b.question, 0)].outcome;
+        m.proposed = Sealing.proposal(r, b.question).outcome();
         m.fee = job.terms.updateFee;
         m.accepted = m.proposed;
         if (r.updateDisputed || r.updateChallenged) {
@@ -68,15 +71,18 @@ library UpdateSettlement {
         }
     }
 
-    function _proposer(Job storage job, Book memory b, Matter memory m) private {
+    function _proposer(Job storage job, Round storage r, Book memory b, Matter memory m) private {
         if (m.proposed != 0 && m.proposed == m.accepted) {
-            Ledger.pay(b, job.coordinatorProvider, m.fee, Reason.UpdatePaid);
+            _freeProposer(job, r, b);
+            Ledger.pay(b, Sealing.proposal(r, b.question).provider, m.fee, Reason.UpdatePaid);
         } else if (m.proposed == 0) {
-            m.pot += _removeCoordinator(job, b, job.terms.coordinatorBond, Reason.Unopened);
+            m.pot += _chargeProposer(job, r, b, job.terms.coordinatorBond, Reason.Unopened);
         } else if (m.accepted != 0) {
-            m.pot += _removeCoordinator(job, b, job.terms.coordinatorBond, Reason.Wrong);
+            m.pot += _chargeProposer(job, r, b, job.terms.coordinatorBond, Reason.Wrong);
         } else if (m.cost / 2 != 0) {
-            m.pot += _removeCoordinator(job, b, m.cost / 2, Reason.PanelCosts);
+            m.pot += _chargeProposer(job, r, b, m.cost / 2, Reason.PanelCosts);
+        } else {
+            _freeProposer(job, r, b);
         }
     }
 
@@ -87,8 +93,8 @@ library UpdateSettlement {
         for (uint16 seat = 0; seat < gatherers + 2; ++seat) {
             if (!_has(r.updateAnswered, seat)) continue;
             Seal storage s = _checker(r, b, seat);
-            bool dissents = s.outcome != m.proposed;
-            if (s.outcome == 0 || (m.accepted != 0 && s.outcome != m.accepted)) {
+            bool dissents = s.outcome() != m.proposed;
+            if (s.outcome() == 0 || (m.accepted != 0 && s.outcome() != m.accepted)) {
                 m.pot += Ledger.forfeit(b, s);
                 sharesCost = false;
                 continue;
@@ -109,7 +115,7 @@ library UpdateSettlement {
         Seal storage s = r.seals[Sealing.key(Stage.UpdateChallenge, b.question, 0)];
         if (m.lead == 0) {
             m.pot += TaskSettlement.challengeCost(b, s, m.proposed, m.cost);
-        } else if (s.outcome == m.lead && s.outcome != m.proposed) {
+        } else if (s.outcome() == m.lead && s.outcome() != m.proposed) {
             Ledger.free(b, s);
             m.raiser = s.provider;
         } else {
@@ -117,15 +123,28 @@ library UpdateSettlement {
         }
     }
 
-    /// @dev A bond that was touched ends the post; what is left of it is unlocked.
-    function _removeCoordinator(Job storage job, Book memory b, uint256 amount, Reason why) private returns (uint256) {
-        address provider = job.coordinatorProvider;
-        address operator = job.terms.coordinator;
+    /// @dev The coordinator's C stays with its post; a gatherer's in its place was locked for this proposal.
+    function _freeProposer(Job storage job, Round storage r, Book memory b) private {
+        if (r.proposer == 0) return;
+        Seal storage s = Sealing.proposal(r, b.question);
+        b.vault.unlock(s.provider, s.operator, job.terms.coordinatorBond);
+    }
+
+    /// @dev Takes `amount` of C and unlocks the rest; a coordinator's bond that was touched ends its post.
+    function _chargeProposer(Job storage job, Round storage r, Book memory b, uint256 amount, Reason why)
+        private
+        returns (uint256)
+    {
+        Seal storage s = Sealing.proposal(r, b.question);
+        // The post's bond counts against the operator that the job names.
+        address operator = r.proposer == 0 ? job.terms.coordinator : s.operator;
         uint256 bond = job.terms.coordinatorBond;
-        job.coordinatorProvider = address(0);
-        Ledger.slash(b, provider, operator, amount, why);
-        if (amount < bond) b.vault.unlock(provider, operator, bond - amount);
-        emit IJobMarket.CoordinatorRemoved(b.job, provider);
+        Ledger.slash(b, s.provider, operator, amount, why);
+        if (amount < bond) b.vault.unlock(s.provider, operator, bond - amount);
+        if (r.proposer == 0) {
+            job.coordinatorProvider = address(0);
+            emit IJobMarket.CoordinatorRemoved(b.job, s.provider);
+        }
         return amount;
     }
 

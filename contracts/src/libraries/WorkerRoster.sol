@@ -22,6 +22,7 @@ library WorkerRoster {
             openIndex: NOWHERE,
             active: true,
             backing: false,
+            claim: 0,
             operator: operator
         });
         job.roster.push(slot);

@@ -2,10 +2,12 @@
 pragma solidity 0.8.37;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {IBeacon} from "../interfaces/IBeacon.sol";
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IStakeVault} from "../interfaces/IStakeVault.sol";
+import {Acts} from "../libraries/Acts.sol";
 import {Env, Flow} from "../libraries/Flow.sol";
-import {Sealing} from "../libraries/Sealing.sol";
+import {Seats} from "../libraries/Seats.sol";
 import {Job, Round, Store} from "../types/State.sol";
 import {Config, JobId, Phase, Seal, Stage} from "../types/Types.sol";
 
@@ -20,14 +22,15 @@ abstract contract MarketStorage is IJobMarket, ReentrancyGuardTransient {
     uint8 internal immutable _maxPanel;
     uint96 internal immutable _slotBond;
     uint96 internal immutable _maxBond;
+    IBeacon internal immutable _beacon;
 
     Store internal _store;
 
     constructor(IStakeVault vault, Config memory c) {
-        // INVARIANT: market and vault know each other, and nobody else, for ever.
-        if (vault.MARKET() != address(this)) revert WrongVault(address(this), vault.MARKET());
         if (c.epochBlocks == 0) revert BadConfig("epochBlocks", c.epochBlocks);
-        if (c.beaconDelay == 0) revert BadConfig("beaconDelay", c.beaconDelay);
+        if (address(c.beacon).code.length == 0) revert BadConfig("beacon", uint160(address(c.beacon)));
+        // INVARIANT: nobody knows a beacon while it is armed.
+        if (c.beaconDelay < c.beacon.leastDelay()) revert BadConfig("beaconDelay", c.beaconDelay);
         if (c.minWindow == 0) revert BadConfig("minWindow", c.minWindow);
         if (c.maxWindow < c.minWindow) revert BadConfig("maxWindow", c.maxWindow);
         if (c.maxRounds == 0) revert BadConfig("maxRounds", c.maxRounds);
@@ -43,6 +46,7 @@ abstract contract MarketStorage is IJobMarket, ReentrancyGuardTransient {
         _maxPanel = c.maxPanel;
         _slotBond = c.slotBond;
         _maxBond = c.maxBond;
+        _beacon = c.beacon;
     }
 
     /// @inheritdoc IJobMarket
@@ -55,22 +59,28 @@ abstract contract MarketStorage is IJobMarket, ReentrancyGuardTransient {
             maxRounds: _maxRounds,
             maxPanel: _maxPanel,
             slotBond: _slotBond,
-            maxBond: _maxBond
+            maxBond: _maxBond,
+            beacon: _beacon
         });
     }
 
     /// @dev Moves the phase, acts in the given round, moves it again.
     modifier inRound(JobId job, uint32 round) {
-        _advance(job);
-        // INVARIANT: a message for another round changes nothing.
-        if (_store.jobs[job].round != round) revert NotInRound(job, _store.jobs[job].round, round);
+        _enterRound(job, round);
         _;
         _advance(job);
     }
 
+    function _enterRound(JobId job, uint32 round) private {
+        _advance(job);
+        // INVARIANT: a message for another round changes nothing.
+        if (_store.jobs[job].round != round) revert NotInRound(job, _store.jobs[job].round, round);
+    }
+
     function _advance(JobId job) internal {
         if (_store.jobs[job].requester == address(0)) revert NoSuchJob(job);
-        Flow.advance(_store, Env({vault: _vault, epochBlocks: _epochBlocks, beaconDelay: _beaconDelay}), job);
+        Env memory env = Env({vault: _vault, epochBlocks: _epochBlocks, beaconDelay: _beaconDelay, beacon: _beacon});
+        Flow.advance(_store, env, job);
     }
 
     function _open(JobId job) internal view returns (Job storage j, Round storage r) {
@@ -79,36 +89,33 @@ abstract contract MarketStorage is IJobMarket, ReentrancyGuardTransient {
     }
 
     function _requirePhase(JobId job, Round storage r, Phase phase) internal view {
-        // INVARIANT: each act belongs to one phase.
-        if (r.phase != phase) revert NotInPhase(job, r.phase);
+        Acts.requirePhase(r, job, phase);
     }
 
     function _requireOperator(address provider) internal view {
-        // INVARIANT: only a hot key that its owner named acts for a provider.
-        (uint256 limit,) = _vault.operatorOf(provider, msg.sender);
-        if (limit == 0) revert NotOperatorOf(provider, msg.sender);
+        Acts.requireOperator(_vault, provider);
     }
 
-    /// @dev A seat is served by any operator of its holder.
     function _requireSeat(uint16 question, uint16 seat, address holder) internal view {
-        (uint256 limit,) = _vault.operatorOf(holder, msg.sender);
-        if (holder == address(0) || limit == 0) revert NotYourSeat(question, seat, holder);
+        Acts.requireSeat(_vault, question, seat, holder);
     }
 
-    /// @dev Stores a seal with a bond of its own.
+    /// @dev Candidate number `turn` of a check's seat, which the caller serves: its turn has come and it did not pass.
+    function _requireTurn(JobId job, Stage stage, uint16 question, uint16 seat, uint8 turn)
+        internal
+        view
+        returns (address provider)
+    {
+        provider = Seats.candidate(_store, job, stage, question, seat, turn);
+        _requireSeat(question, seat, provider);
+    }
+
     function _seal(JobId job, Stage stage, uint16 question, uint16 seat, address provider, bytes32 hash) internal {
-        _vault.lock(provider, msg.sender, _store.jobs[job].terms.bond);
-        _record(job, stage, question, seat, Seal(hash, provider, 0, false, msg.sender, 0));
+        Acts.seal(_store, _vault, job, stage, question, seat, provider, hash);
     }
 
     function _record(JobId job, Stage stage, uint16 question, uint16 seat, Seal memory s) internal {
-        (Job storage j, Round storage r) = _open(job);
-        if (s.hash == 0) revert ZeroHash();
-        uint256 key = Sealing.key(stage, question, seat);
-        // INVARIANT: a seat seals once.
-        if (r.seals[key].hash != 0) revert AlreadySealed(question, seat);
-        r.seals[key] = s;
-        emit Sealed(job, j.round, stage, question, seat, s.provider, msg.sender, s.hash);
+        Acts.record(_store, job, stage, question, seat, s);
     }
 
     function _epochNow() internal view returns (uint64) {

@@ -4,15 +4,24 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Postings} from "../libraries/Postings.sol";
 import {Job, Round} from "../types/State.sol";
-import {JobId, Phase, Terms} from "../types/Types.sol";
+import {JobId, Permit, Phase, Terms} from "../types/Types.sol";
 import {MarketStorage} from "./MarketStorage.sol";
 
 /// @title Before the first round and after the last: posting, accepting, stopping.
 abstract contract Posting is MarketStorage {
     /// @inheritdoc IJobMarket
     function post(Terms calldata terms, uint256 escrow) external nonReentrant returns (JobId id) {
-        id = Postings.post(_store, config(), terms, escrow);
-        _vault.fund(id, msg.sender, escrow);
+        return Postings.post(_store, _vault, config(), terms, escrow);
+    }
+
+    /// @inheritdoc IJobMarket
+    function postWithPermit(Terms calldata terms, uint256 escrow, Permit calldata permit)
+        external
+        nonReentrant
+        returns (JobId id)
+    {
+        Postings.tryPermit(_vault, escrow, permit);
+        return Postings.post(_store, _vault, config(), terms, escrow);
     }
 
     /// @inheritdoc IJobMarket

@@ -12,8 +12,8 @@ import {MarketStorage} from "./MarketStorage.sol";
 /// @notice Rosters are fixed before the randomness that draws from them is known.
 abstract contract Rosters is MarketStorage {
     // Phases that a round goes through at most once, each with a window; the rest wait for a beacon.
-    uint256 private constant WINDOWS_PER_ROUND = 12;
-    uint256 private constant BEACONS_PER_ROUND = 5;
+    uint256 private constant WINDOWS_PER_ROUND = 14;
+    uint256 private constant BEACONS_PER_ROUND = 6;
 
     /// @dev Moves the phase, changes the roster where it may change, moves the phase again.
     modifier unfrozen(JobId id) {

@@ -22,7 +22,7 @@ abstract contract Verdict is MarketStorage {
         if (!ofUpdate && !r.disputed.has(question)) revert NotDrawn(question);
         if (seat >= job.terms.panel) revert NotYourSeat(question, seat, address(0));
         Stage stage = ofUpdate ? Stage.UpdatePanel : Stage.Panel;
-        (, address provider) = Seats.holder(_store, id, stage, question, seat);
+        (, address provider) = Seats.holder(_store, id, stage, question, seat, 0);
         _requireSeat(question, seat, provider);
         if (!r.verdicts[question].counted) {
             r.verdicts[question].counted = true;

@@ -62,7 +62,7 @@ abstract contract Views is MarketStorage {
     }
 
     /// @inheritdoc IJobMarket
-    function holderOf(JobId id, Stage stage, uint16 question, uint16 seat)
+    function holderOf(JobId id, Stage stage, uint16 question, uint16 seat, uint8 turn)
         external
         view
         returns (uint32 slot, address provider)
@@ -70,7 +70,12 @@ abstract contract Views is MarketStorage {
         (, Round storage r) = _open(id);
         bool known = stage == Stage.Panel || stage == Stage.UpdateCheck || stage == Stage.UpdatePanel;
         if (!known && !(stage == Stage.Check && r.drawn.has(question))) revert NotDrawn(question);
-        return Seats.holder(_store, id, stage, question, seat);
+        return Seats.holder(_store, id, stage, question, seat, turn);
+    }
+
+    /// @inheritdoc IJobMarket
+    function turnOf(JobId id, Stage stage, uint16 question, uint16 seat) external view returns (uint8) {
+        return Seats.turnOf(_store, id, stage, question, seat);
     }
 
     /// @inheritdoc IJobMarket

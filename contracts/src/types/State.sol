@@ -9,6 +9,8 @@ uint256 constant MAX_TASKS = 256;
 uint256 constant MAX_SLOTS = 256;
 uint256 constant MAX_GATHERERS = 13; // two more seats fit into 16 bits
 uint256 constant MAX_VERIFIERS = type(uint16).max;
+// Candidates of a check that may be asked, one after the other, in one window.
+uint256 constant TURNS = 4;
 
 /// @notice A worker's place in one job's roster, holding one bond B.
 struct WorkerSlot {
@@ -18,6 +20,7 @@ struct WorkerSlot {
     uint16 openIndex; // its index when that round opened
     bool active; // in the roster
     bool backing; // its bond stands behind a seal of the open round
+    uint16 claim; // task of its latest claim
     address operator;
 }
 
@@ -73,6 +76,7 @@ struct Round {
     uint16 panelUnopened;
     uint16 settled; // tasks settled so far; tasks + 1 when the update is, too
     bool proposed;
+    uint8 proposer; // seat of the proposal: 0 the coordinator, 1 + g the gatherer g
     bool proposalOpened;
     bool updateDisputed;
     bool updateChallenged;
@@ -82,9 +86,11 @@ struct Round {
     bool updated;
     bytes32 seed;
     bytes32 draw;
+    bytes32 redraw;
     bytes32 panelDraw;
     bytes32 updateDraw;
     bytes32 updatePanelDraw;
+    uint256 claimed;
     uint256 sealedTasks;
     uint256 drawn;
     uint256 answered;
@@ -98,14 +104,14 @@ struct Round {
     uint256 rejected; // of these, the ones whose leader is not the worker's outcome
     uint256 included;
     uint256 withheld; // finite, not rejected, held by none of two or more
-    mapping(uint256 key => Seal) seals; // by Seals.key
+    mapping(uint256 key => Seal) seals; // by Sealing.key
     mapping(address provider => uint256 tasks) workOf;
     mapping(uint16 seat => address provider) gatherers;
     mapping(uint16 seat => uint256 bitmap) holdings;
     mapping(uint16 question => Verdict) verdicts;
     mapping(bytes32 ballot => uint16 votes) votes; // by question and outcome
     mapping(bytes32 outcome => StateRef) states;
-    mapping(address provider => bool) checkedUpdate;
+    mapping(uint256 key => uint8 turns) passed; // by seat and draw: candidates that handed their seat on
 }
 
 /// @notice One job.

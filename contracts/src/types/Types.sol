@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IBeacon} from "../interfaces/IBeacon.sol";
+
 /// @notice Number of a job, counted from 1.
 type JobId is uint256;
 
@@ -11,13 +13,16 @@ enum Phase {
     Seed, // round open, beacon of the task assignment armed
     Commit, // workers seal results
     Draw, // beacon of the checks armed
-    Check, // drawn verifiers recompute and seal
+    Check, // drawn verifiers recompute and seal, in turns
+    Redraw, // beacon of the second draw of unanswered checks armed
+    Recheck, // the newly drawn ones recompute and seal
     Reveal, // workers and verifiers open
     Gather, // gatherers post what they hold; challenges are sealed
     VerdictDraw, // beacon of the panels armed
     VerdictSeal, // panels recompute and seal
     VerdictOpen, // panels open outcome and witness, challengers open
     Update, // the coordinator seals the next state
+    Succession, // it did not: gatherers may, in turn
     UpdateDraw, // beacon of the update's checkers armed
     UpdateCheck, // gatherers and two drawn verifiers seal theirs
     UpdateOpen, // proposer and checkers open
@@ -53,7 +58,7 @@ enum Reason {
     RaiserPaid, // at most B/10 to whoever raised the matter and was right
     Wrong, // bound to an outcome that the verdict rejects
     Unopened, // sealed, drawn, never opened
-    Liveness, // half the pay of what was missed
+    Liveness, // half the pay of what was missed: a seal not opened, a claim not served
     PanelCosts, // share of a panel without a lead
     Remainder, // what is left of slashed bonds
     Refund // unspent escrow to the requester
@@ -125,6 +130,14 @@ struct Outcome {
     bytes32 h; // keccak256(abi.encode(job, round, question, witness))
 }
 
+/// @notice An ERC-2612 signature of the caller over an amount that the vault may pull.
+struct Permit {
+    uint256 deadline; // Unix time in seconds
+    uint8 v;
+    bytes32 r;
+    bytes32 s;
+}
+
 /// @notice What a deployment fixes for all its jobs.
 struct Config {
     uint32 epochBlocks; // length of an epoch of the verifier roster
@@ -135,16 +148,17 @@ struct Config {
     uint8 maxPanel;
     uint96 slotBond; // bond of a verifier slot
     uint96 maxBond; // bound of B
+    IBeacon beacon; // where chance comes from
 }
 
-/// @notice A sealed answer and the bond behind it.
+/// @notice A sealed answer and the bond behind it; a claimed task has one without a hash until it is sealed.
 struct Seal {
-    bytes32 hash;
+    bytes32 hash; // of what was sealed; once that is opened, keccak256(abi.encode(Outcome)) in its place
     address provider;
     uint32 slot; // worker slot, where a worker sealed
     bool ofSlot; // backed by the slot's own bond, not by one of its own
-    address operator; // whose limit the bond counts against
-    bytes32 outcome; // keccak256(abi.encode(Outcome)); zero until opened
+    bool opened;
+    address operator; // whose limit the bond counts against; zero where it is the slot's own operator
 }
 
 /// @notice A job, as far as it goes on between rounds.
@@ -173,9 +187,11 @@ struct RoundView {
     uint16 verifiers;
     bytes32 seed; // assignment of tasks
     bytes32 draw; // checks and gatherers
+    bytes32 redraw; // checks that the first draw's verifiers left unanswered
     bytes32 panelDraw;
     bytes32 updateDraw;
     bytes32 updatePanelDraw;
+    uint256 claimed; // tasks that a slot without them took over
     uint256 sealedTasks;
     uint256 drawn; // sealed tasks that are to be checked
     uint256 answered; // checks sealed
@@ -188,6 +204,7 @@ struct RoundView {
     uint16 updateAnswered; // bit per update seat: G gatherers, then the two drawn
     uint16 updateOpened;
     bool proposed; // the update is sealed
+    uint8 proposer; // its seat: 0 the coordinator, 1 + g the gatherer g
     bool proposalOpened;
     bool updateDisputed;
     bool updateChallenged;

@@ -3,7 +3,9 @@ pragma solidity 0.8.37;
 
 import {JobMarket} from "../../src/JobMarket.sol";
 import {StakeVault} from "../../src/StakeVault.sol";
+import {BlockHashBeacon} from "../../src/beacons/BlockHashBeacon.sol";
 import {DevToken} from "../../src/dev/DevToken.sol";
+import {IBeacon} from "../../src/interfaces/IBeacon.sol";
 import {NONFINITE} from "../../src/libraries/Sealing.sol";
 import {Config, JobId, Outcome, Phase, Stage, Terms, Windows} from "../../src/types/Types.sol";
 import {Assertions} from "./Assertions.sol";
@@ -29,6 +31,7 @@ abstract contract Deployed is Assertions {
     DevToken internal token;
     StakeVault internal vault;
     JobMarket internal market;
+    IBeacon internal beacon;
     JobId internal job;
 
     address internal requester = address(0xA000);
@@ -39,9 +42,9 @@ abstract contract Deployed is Assertions {
     function deploy(uint256 workerCount, uint256 verifierCount) internal {
         vm.roll(1_000);
         token = new DevToken(address(this), 1e30);
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        vault = new StakeVault(address(token), predicted);
-        market = new JobMarket(vault, deploymentConfig());
+        beacon = newBeacon();
+        market = new JobMarket(address(token), deploymentConfig());
+        vault = StakeVault(market.VAULT());
         token.transfer(requester, 1e24);
         vm.prank(requester);
         token.approve(address(vault), type(uint256).max);
@@ -56,7 +59,7 @@ abstract contract Deployed is Assertions {
         }
     }
 
-    function deploymentConfig() internal pure virtual returns (Config memory) {
+    function deploymentConfig() internal view virtual returns (Config memory) {
         return Config({
             epochBlocks: 20,
             beaconDelay: 2,
@@ -65,8 +68,13 @@ abstract contract Deployed is Assertions {
             maxRounds: 1_000,
             maxPanel: 9,
             slotBond: SLOT_BOND,
-            maxBond: 1e18
+            maxBond: 1e18,
+            beacon: beacon
         });
+    }
+
+    function newBeacon() internal virtual returns (IBeacon) {
+        return new BlockHashBeacon();
     }
 
     function terms() internal view virtual returns (Terms memory t) {

@@ -54,8 +54,12 @@ abstract contract Play is Deployed {
     function pass() internal {
         RoundView memory r = market.roundOf(job);
         vm.roll(r.beaconBlock != 0 ? r.beaconBlock + 1 : r.deadline);
+        if (r.beaconBlock != 0) prove(r.beaconBlock);
         market.advance(job);
     }
+
+    /// @notice Where the deployment's beacon needs a proof of its block.
+    function prove(uint64 target) internal virtual {}
 
     /// @notice Passes phases until the wanted one.
     function passTo(Phase wanted) internal {
@@ -97,15 +101,46 @@ abstract contract Play is Deployed {
     }
 
     function holder(Stage stage, uint16 question, uint16 seat) internal view returns (address provider) {
-        (, provider) = market.holderOf(job, stage, question, seat);
+        return candidate(stage, question, seat, 0);
+    }
+
+    function candidate(Stage stage, uint16 question, uint16 seat, uint8 turn) internal view returns (address provider) {
+        (, provider) = market.holderOf(job, stage, question, seat, turn);
     }
 
     function sealCheck(uint16 task, uint256 variant) internal {
-        address provider = holder(Stage.Check, task, 0);
+        sealCheckInTurn(task, 0, variant);
+    }
+
+    function sealCheckInTurn(uint16 task, uint8 turn, uint256 variant) internal {
+        address provider = candidate(Stage.Check, task, 0, turn);
         uint32 round = number();
         bytes32 hash = sealHash(Stage.Check, round, task, provider, variant);
         vm.prank(operatorOf(provider));
-        market.sealCheck(job, round, task, hash);
+        market.sealCheck(job, round, task, turn, hash);
+    }
+
+    function passCheck(uint16 task, uint8 turn) internal {
+        uint32 round = number();
+        address provider = candidate(Stage.Check, task, 0, turn);
+        vm.prank(operatorOf(provider));
+        market.pass(job, round, Stage.Check, task, 0, turn);
+    }
+
+    function claim(uint16 task, uint32 slot, address provider) internal {
+        uint32 round = number();
+        vm.prank(operatorOf(provider));
+        market.claim(job, round, task, slot);
+    }
+
+    /// @notice Seals the update as the gatherer of `seat`, in place of the coordinator.
+    function sealSuccession(uint8 seat, uint256 variant) internal returns (address provider) {
+        uint32 round = number();
+        uint16 question = market.termsOf(job).tasks;
+        provider = holder(Stage.UpdateCheck, question, seat);
+        bytes32 hash = sealHash(Stage.Update, round, question, provider, variant);
+        vm.prank(operatorOf(provider));
+        market.sealSuccession(job, round, seat, hash);
     }
 
     /// @notice Seals the truth for every drawn task but `except`, which is answered with `variant`.
@@ -150,7 +185,7 @@ abstract contract Play is Deployed {
         provider = holder(Stage.UpdateCheck, question, seat);
         bytes32 hash = sealHash(Stage.UpdateCheck, round, question, provider, variant);
         vm.prank(operatorOf(provider));
-        market.sealUpdateCheck(job, round, seat, hash);
+        market.sealUpdateCheck(job, round, seat, 0, hash);
     }
 
     // --- openings: by anybody, here by this contract ---
@@ -220,16 +255,24 @@ abstract contract Play is Deployed {
         sealUpdate(proposal);
         pass();
         for (uint16 s = 0; s < market.termsOf(job).gatherers + 2; ++s) {
-            sealUpdateCheck(s, s == seat ? variant : proposal);
+            if (!proposedBy(s)) sealUpdateCheck(s, s == seat ? variant : proposal);
         }
         assertPhase(Phase.UpdateOpen);
     }
 
+    /// @notice Whether the holder of an update seat proposed the update itself.
+    function proposedBy(uint16 seat) internal view returns (bool) {
+        uint16 question = market.termsOf(job).tasks;
+        uint16 proposer = market.roundOf(job).proposer;
+        address provider = market.sealOf(job, number(), Stage.Update, question, proposer).provider;
+        return holder(Stage.UpdateCheck, question, seat) == provider;
+    }
+
     function openUpdate(uint256 proposal, uint16 seat, uint256 variant) internal {
         uint16 question = market.termsOf(job).tasks;
-        open(Stage.Update, question, 0, proposal);
+        open(Stage.Update, question, market.roundOf(job).proposer, proposal);
         for (uint16 s = 0; s < market.termsOf(job).gatherers + 2; ++s) {
-            open(Stage.UpdateCheck, question, s, s == seat ? variant : proposal);
+            if (!proposedBy(s)) open(Stage.UpdateCheck, question, s, s == seat ? variant : proposal);
         }
     }
 

@@ -2,10 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Stage} from "../../src/types/Types.sol";
-import {Play} from "./Play.sol";
+import {LastWei} from "./LastWei.sol";
+import {vm} from "./Vm.sol";
 
 /// @notice Weighs every actor before and after, so that a test says who gained what and nobody else did.
-abstract contract Scales is Play {
+abstract contract Scales is LastWei {
     error WrongGain(string who, int256 got, int256 wanted);
 
     mapping(address owner => uint256) private _had;
@@ -40,8 +41,9 @@ abstract contract Scales is Play {
         }
     }
 
-    /// @notice Compares everybody with what was due, and the burnt total with `burntNow`.
-    function balance(uint256 burntNow) internal view {
+    /// @notice Compares everybody with what was due, and the burnt total with `burntNow`; from here on, too, time alone
+    /// brings everybody's last wei home.
+    function balance(uint256 burntNow) internal {
         for (uint256 i = 0; i < workers.length; ++i) {
             _compare("worker", workers[i]);
         }
@@ -51,6 +53,9 @@ abstract contract Scales is Play {
         _compare("coordinator", coordinatorOwner);
         assertEq(burnt() - _burntBefore, burntNow, "burnt");
         assertBooks();
+        uint256 here = vm.snapshotState();
+        endAndWithdraw();
+        vm.revertToState(here);
     }
 
     function _reset(address owner) private {

@@ -7,6 +7,11 @@ interface Vm {
     function startPrank(address caller) external;
     function stopPrank() external;
     function roll(uint256 number) external;
+    function warp(uint256 time) external;
+    function addr(uint256 key) external pure returns (address);
+    function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function setBlockhash(uint256 number, bytes32 hash) external;
+    function etch(address target, bytes calldata code) external;
     function chainId(uint256 id) external;
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;

@@ -59,11 +59,24 @@ def find_anvil() -> str:
     return found
 
 
-def start_anvil(log: Path, *, port: int = 0, block_time: float | None = 1.0) -> Anvil:
-    """Start anvil and return when it answers; `block_time` None mines per transaction."""
+def start_anvil(
+    log: Path,
+    *,
+    port: int = 0,
+    block_time: float | None = 1.0,
+    hardfork: str = "prague",
+    chain_id: int = DEV_CHAIN_ID,
+    factory: bool = True,
+) -> Anvil:
+    """Start anvil and return when it answers; `block_time` None mines per transaction.
+
+    Without `factory` the deterministic deployment factory is missing, as on a chain that nobody
+    brought it to.
+    """
     port = port or free_port()
-    command = [find_anvil(), "--port", str(port), "--chain-id", str(DEV_CHAIN_ID), "--silent"]
-    command += ["--hardfork", "prague", "--accounts", "1", "--balance", "1000000"]
+    command = [find_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"]
+    command += [] if factory else ["--disable-default-create2-deployer"]
+    command += ["--hardfork", hardfork, "--accounts", "1", "--balance", "1000000"]
     if block_time is not None:
         command += ["--block-time", f"{block_time:g}", "--slots-in-an-epoch", "1"]
     log.parent.mkdir(parents=True, exist_ok=True)

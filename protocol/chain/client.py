@@ -4,12 +4,12 @@ Everything web3 may change from one release to the next stays in this package.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import requests
 import structlog
-from eth_abi.abi import decode
 from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.contract import Contract
@@ -17,9 +17,14 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3Excepti
 from web3.providers.rpc import HTTPProvider
 from web3.types import RPCEndpoint
 
-from protocol.chain.artifacts import artifact, check_code
+from protocol.chain.artifacts import artifact
+from protocol.chain.audited import check_deployment
+from protocol.chain.beacons import BadHeader, BeaconKind, encode_header
 from protocol.chain.deployment import Deployment
-from protocol.chain.errors import ChainDown, ChainError, ContractRejected, WrongChain
+from protocol.chain.errors import ChainDown, ChainError, WrongChain
+from protocol.chain.plan import plan_beacon
+from protocol.chain.refusals import refusal
+from protocol.chain.signatures import signature
 from protocol.rules.history import Event
 from protocol.rules.records import Address
 
@@ -31,8 +36,20 @@ FIRST_WAIT = 0.25  # seconds; doubles: 0.25 + 0.5 + ... + 4 = 7.75 s in all
 """How long a role waits for an RPC endpoint that does not answer before it gives up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One function of one contract with its arguments."""
+
+    contract: Contract
+    function: str
+    args: tuple[Any, ...]
+
+
 class Chain:
-    """A connection to one deployment; raises ChainDown, WrongChain, NotOurMarket when made."""
+    """A connection to one deployment, which is checked before anything else is asked.
+
+    Raises ChainDown, WrongChain, NotOurMarket, BookDiffers when made.
+    """
 
     def __init__(
         self,
@@ -45,20 +62,17 @@ class Chain:
         self.deployment = deployment
         self._sleep = sleep
         self.web3 = connect(url, deployment.chain_id, sleep=sleep)
-        for name, address in (("JobMarket", deployment.market), ("StakeVault", deployment.vault)):
-            check_code(name, address, self._code_of)
+        self.retrying(lambda: check_deployment(self.web3, deployment))
         self.market = self._contract("JobMarket", deployment.market)
+        self.beacon_kind = deployment.config.beacon
+        self.beacon = self._contract(self.beacon_kind.value, plan_beacon(self.beacon_kind).address)
         self.vault = self._contract("StakeVault", deployment.vault)
         self.token = self._contract("DevToken", deployment.token)
-        self._errors = _error_table()
         self._events = {
-            bytes(Web3.keccak(text=_signature(entry))): entry
+            bytes(Web3.keccak(text=signature(entry))): entry
             for entry in artifact("JobMarket").abi
             if entry["type"] == "event"
         }
-
-    def _code_of(self, address: Address) -> bytes:
-        return bytes(self.web3.eth.get_code(Web3.to_checksum_address(address)))
 
     def _contract(self, name: str, address: Address) -> Contract:
         return self.web3.eth.contract(
@@ -79,6 +93,20 @@ class Chain:
         if not block:
             return None
         return bytes.fromhex(block["hash"][2:]), bytes.fromhex(block["parentHash"][2:])
+
+    def encoded_header(self, number: int) -> bytes:
+        """A block's header in RLP, which hashes to the block's hash; raises BadHeader."""
+        block = self._request("eth_getBlockByNumber", [hex(number), False])
+        if not block:
+            raise BadHeader(number, "The endpoint has no block of that number.")
+        return encode_header(block)
+
+    def awaits_proof(self, number: int) -> bool:
+        """Whether a block is there, and the market's beacon has still to be shown its header."""
+        if self.beacon_kind != BeaconKind.PREVRANDAO or self.head() < number:
+            return False
+        ready, _ = self.call(self.beacon, "read", number, block="pending")
+        return not ready
 
     def logs(self, first: int, last: int) -> list[dict[str, Any]]:
         """Raw logs of the market in a range of blocks, both ends included."""
@@ -149,34 +177,32 @@ class Chain:
         try:
             return self.retrying(lambda: bound.call(fields, block_identifier=block))
         except (ContractCustomError, ContractLogicError) as error:
-            raise self.rejection(function, error) from None
+            raise refusal(function, error) from None
 
-    def rejection(self, function: str, error: Exception) -> ChainError:
-        """The contract's custom error behind a web3 exception."""
-        data = getattr(error, "data", None)
-        if isinstance(data, str) and data.startswith("0x") and len(data) >= 10:
-            entry = self._errors.get(bytes.fromhex(data[2:10]))
-            if entry is not None:
-                types = [_type(i) for i in entry["inputs"]]
-                values = decode(types, bytes.fromhex(data[10:]))
-                names = [i["name"] for i in entry["inputs"]]
-                shown = [
-                    v.rstrip(b"\0").decode() if isinstance(v, bytes) and n == "name" else v
-                    for n, v in zip(names, values, strict=True)
-                ]
-                return ContractRejected(
-                    function, entry["name"], dict(zip(names, shown, strict=True))
-                )
-        return ContractRejected(function, "Reverted", {"message": str(error)})
+    def attempt(
+        self, call: Call, *, sender: Address | None = None, block: str | int = "latest"
+    ) -> None:
+        """See whether a transaction would succeed; raises ContractRejected with its values.
+
+        What it would return is not read: there are tokens that return nothing where they should.
+        """
+        bound = call.contract.get_function_by_name(call.function)(*call.args)
+        fields: Any = {"to": call.contract.address, "data": bound._encode_transaction_data()}
+        if sender is not None:
+            fields["from"] = Web3.to_checksum_address(sender)
+        try:
+            self.retrying(lambda: self.web3.eth.call(fields, block))  # type: ignore[arg-type]  # a word or a number
+        except (ContractCustomError, ContractLogicError) as error:
+            raise refusal(call.function, error) from None
 
 
-def connect(url: str, chain_id: int, *, sleep: Callable[[float], None] = time.sleep) -> Web3:
-    """A web3 whose endpoint answers and serves `chain_id`; its own retries are off."""
+def connect(url: str, chain_id: int | None, *, sleep: Callable[[float], None] = time.sleep) -> Web3:
+    """A web3 whose endpoint answers and serves `chain_id` (None: any); its own retries are off."""
     web3 = Web3(
         HTTPProvider(url, request_kwargs={"timeout": 10}, exception_retry_configuration=None)
     )
     found = retrying(url, lambda: int(web3.eth.chain_id), sleep)
-    if found != chain_id:
+    if chain_id is not None and found != chain_id:
         raise WrongChain(url, chain_id, found)
     return web3
 
@@ -199,26 +225,3 @@ def retrying(url: str, action: Callable[[], T], sleep: Callable[[float], None]) 
                 raise
             raise ChainError(f"the chain at {url} refused a request", why=str(error)) from error
     raise AssertionError("unreachable")
-
-
-def _type(entry: dict[str, Any]) -> str:
-    """Canonical ABI type, tuples spelled out."""
-    kind: str = entry["type"]
-    if kind.startswith("tuple"):
-        inner = ",".join(_type(c) for c in entry["components"])
-        return f"({inner}){kind.removeprefix('tuple')}"
-    return kind
-
-
-def _signature(entry: dict[str, Any]) -> str:
-    return f"{entry['name']}({','.join(_type(i) for i in entry['inputs'])})"
-
-
-def _error_table() -> dict[bytes, dict[str, Any]]:
-    entries: Sequence[dict[str, Any]] = [
-        entry
-        for name in ("JobMarket", "StakeVault", "DevToken")
-        for entry in artifact(name).abi
-        if entry["type"] == "error"
-    ]
-    return {bytes(Web3.keccak(text=_signature(entry))[:4]): entry for entry in entries}

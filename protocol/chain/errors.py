@@ -34,11 +34,56 @@ class WrongChain(ChainError):
 class NotOurMarket(ChainError):
     """The code at an address is not the code this package was built with."""
 
-    def __init__(self, name: str, address: str, why: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        expected: bytes,
+        found: bytes | None,
+        releases: tuple[str, str] | None = None,
+    ) -> None:
+        why = "There is no contract at this address."
+        if found is not None:
+            why = f"Its audited code has the hash 0x{expected.hex()}, the code there "
+            why += f"0x{found.hex()} (keccak-256, immutables blank)."
+        if releases is not None:
+            why += f" The address book was written by release {releases[0][:16]} of the contracts, "
+            why += f"this is {releases[1][:16]}."
         super().__init__(
             f"the code at {address} is not the {name} of this release",
             why=why,
-            fix="Check the address book (GRADPROOF_DEPLOYMENT); do not send money there.",
+            fix="Check the address book (GRADPROOF_DEPLOYMENT), or install the release that "
+            "deployed this market; do not send money there.",
+        )
+        self.address = address
+        self.expected = expected
+        self.found = found
+
+
+class BookDiffers(ChainError):
+    """A market has audited code, but is not the one that the address book describes."""
+
+    def __init__(self, market: str, name: str, said: object, found: object) -> None:
+        super().__init__(
+            f"the address book does not describe the market at {market}",
+            why=f"It says {name} = {said}; by the chain it is {found}.",
+            fix="Get the address book from whoever deployed the market; do not edit it.",
+        )
+        self.name = name
+
+
+class FactoryMissing(ChainError):
+    """The deterministic deployment factory is not on this chain."""
+
+    def __init__(self, factory: str, signer: str, cost: int, other: bool) -> None:
+        there = "other code lies there" if other else "there is no code at its address"
+        super().__init__(
+            f"the deterministic deployment factory {factory} is not on this chain",
+            why=f"Addresses that are the same on every chain come from it, and {there}.",
+            fix="Without it no market can be deployed at its known addresses."
+            if other
+            else f"Install it with --install-factory: {cost} wei go to {signer}, whose only "
+            "transaction, which everybody knows, creates it (docs/how-to/deploy.md).",
         )
 
 
@@ -65,7 +110,8 @@ class ContractRejected(ChainError):
     """A call reverts with one of the contract's custom errors."""
 
     def __init__(self, function: str, error: str, values: Mapping[str, object]) -> None:
-        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        plain = {n: "0x" + v.hex() if isinstance(v, bytes) else v for n, v in values.items()}
+        shown = ", ".join(f"{name}={value}" for name, value in plain.items())
         super().__init__(
             f"{function} was refused: {error}({shown})",
             why="The contract's rules forbid it in the present state.",

@@ -6,7 +6,6 @@ with `eth_call`, so a refusal costs nothing and arrives as ContractRejected with
 values.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,13 +15,13 @@ from eth_typing import HexStr
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 from web3 import Web3
-from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 
-from protocol.chain.client import Chain
+from protocol.chain.client import Call, Chain
 from protocol.chain.database import TransactionRow
 from protocol.chain.errors import InsufficientFunds, TransactionFailed
+from protocol.chain.refusals import refusal
 from protocol.rules.records import Address
 
 log = structlog.get_logger()
@@ -32,15 +31,6 @@ GAS_MARGIN = 2_000_000
 STUCK_BLOCKS = 8
 """After so many blocks without a receipt the fees are raised."""
 BUMP_PERCENT = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One function of one contract with its arguments."""
-
-    contract: Contract
-    function: str
-    args: tuple[Any, ...]
 
 
 class TxSender:
@@ -69,9 +59,7 @@ class TxSender:
                 self._broadcast(row.raw)
             return
         # The pending block sees this key's own transactions that are still under way.
-        self.chain.call(
-            call.contract, call.function, *call.args, block="pending", **{"from": self.address}
-        )
+        self.chain.attempt(call, sender=self.address, block="pending")
         self._store_and_send(key, call, attempt)
 
     def settle(self) -> list[str]:
@@ -169,7 +157,7 @@ class TxSender:
             )
         except ContractLogicError as error:
             # The block turned since the call was tried.
-            raise self.chain.rejection(call.function, error) from None
+            raise refusal(call.function, error) from None
 
     def _nonce_on_chain(self) -> int:
         eth, holder = self.chain.web3.eth, Web3.to_checksum_address(self.address)

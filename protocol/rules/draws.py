@@ -6,6 +6,7 @@ contracts/src/libraries/Draws.sol.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from eth_hash.auto import keccak
 
@@ -74,8 +75,14 @@ def is_picked(beacon: bytes, operator: Address, question: int, share: float) -> 
     return mixed < int(share * 2**256)
 
 
-def holder(
-    seed: bytes, seat: int, seats: int, verifiers: int, eligible: Callable[[int], bool]
-) -> int | None:
-    """Roster position that holds `seat`: the first eligible candidate; None leaves it empty."""
-    return next((p for p in candidates(seed, seat, seats, verifiers) if eligible(p)), None)
+def holders(
+    seed: bytes,
+    seat: int,
+    seats: int,
+    verifiers: int,
+    eligible: Callable[[int], bool],
+    turns: int = 1,
+) -> list[int]:
+    """Roster positions of the first `turns` eligible candidates of `seat`; it may stay empty."""
+    found = (p for p in candidates(seed, seat, seats, verifiers) if eligible(p))
+    return list(islice(found, turns))

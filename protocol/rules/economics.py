@@ -16,8 +16,12 @@ MAX_GATHERERS = 13
 def smallest_bond(
     reward: int, tasks: int, checks: int, panel: int, fee: int, update_fee: int
 ) -> int:
-    """B: makes a cheat that is checked with probability J/T cost three times what it may bring."""
-    return max(-(-3 * reward * tasks // checks), panel * fee, panel * update_fee)
+    """B: a cheat that is checked with chance J/T costs three times what it may bring.
+
+    A panel's fees come on top: they come out of the bond, and the loser's friends may earn them.
+    """
+    deterrent = -(-3 * reward * tasks // checks)
+    return max(deterrent + panel * fee, panel * update_fee)
 
 
 def smallest_coordinator_bond(reward: int, tasks: int, panel: int, update_fee: int) -> int:
@@ -46,7 +50,7 @@ def check_terms(terms: Terms) -> None:
         if value > bound:
             raise BadTerm(name, value, bound, rule)
 
-    at_least("reward", terms.reward, 1, "a reward")
+    at_least("reward", terms.reward, 2, "a reward whose half is not nothing")
     for name in ("fee", "update_fee", "bond", "coordinator_bond"):
         at_least(name, getattr(terms, name), 0, "an amount that is not negative")
     at_least("rounds", terms.rounds, 1, "at least one round")
@@ -79,7 +83,7 @@ def check_terms(terms: Terms) -> None:
         smallest_bond(
             terms.reward, terms.tasks, terms.checks, terms.panel, terms.fee, terms.update_fee
         ),
-        "bond >= max(3 * reward * tasks / checks, panel * fee, panel * update_fee)",
+        "bond >= max(3 * reward * tasks / checks + panel * fee, panel * update_fee)",
     )
     at_least(
         "coordinator_bond",

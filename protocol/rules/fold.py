@@ -119,8 +119,11 @@ def _round_opened(history: MarketHistory, event: Event) -> None:
 
 def _phase_changed(history: MarketHistory, event: Event) -> None:
     job = _job(history, event)
-    if job.open_round is not None:
+    if job.open_round is None:
+        job.waits_until = event.args["deadline"]
+    else:
         job.open_round.phase = Phase(event.args["phase"])
+        job.open_round.started[job.open_round.phase] = event.block
         job.open_round.deadline = event.args["deadline"]
         job.open_round.beacon_block = event.args["beaconBlock"]
         if job.open_round.beacon_block:
@@ -145,6 +148,17 @@ def _sealed(history: MarketHistory, event: Event) -> None:
         transaction=event.transaction,
     )
     _round(history, event).seals[seal.stage, seal.question, seal.seat] = seal
+
+
+def _claimed(history: MarketHistory, event: Event) -> None:
+    args = event.args
+    _round(history, event).claims[args["task"]] = (Slot(args["slot"]), args["provider"])
+
+
+def _passed(history: MarketHistory, event: Event) -> None:
+    args, round_ = event.args, _round(history, event)
+    key = (round_.phase, args["question"], args["seat"])
+    round_.passed.setdefault(key, {})[args["turn"]] = event.block
 
 
 def _opened(history: MarketHistory, event: Event) -> None:
@@ -216,6 +230,8 @@ HANDLERS: dict[str, Handler] = {
     "PhaseChanged": _phase_changed,
     "BeaconDrawn": _beacon_drawn,
     "Sealed": _sealed,
+    "Claimed": _claimed,
+    "Passed": _passed,
     "Opened": _opened,
     "Gathered": _gathered,
     "VerdictReached": _verdict_reached,

@@ -84,7 +84,12 @@ class RoundHistory:
     beacon_block: int = 0
     beacons: dict[Phase, bytes] = field(default_factory=dict)
     beacon_blocks: dict[Phase, int] = field(default_factory=dict)
+    started: dict[Phase, int] = field(default_factory=dict)  # first block of each phase
     seals: dict[tuple[Stage, int, int], Seal] = field(default_factory=dict)
+    claims: dict[int, tuple[Slot, Address]] = field(default_factory=dict)  # by task
+    passed: dict[tuple[Phase, int, int], dict[int, int]] = field(
+        default_factory=dict
+    )  # (phase, question, seat) -> turn -> block
     gathered: dict[int, tuple[Address, int]] = field(default_factory=dict)
     verdicts: dict[int, tuple[bool, bytes]] = field(default_factory=dict)
     results: dict[int, TaskResult] = field(default_factory=dict)
@@ -98,6 +103,11 @@ class RoundHistory:
     def seal(self, stage: Stage, question: int, seat: int = 0) -> Seal | None:
         """The seal of one seat, if it was made."""
         return self.seals.get((stage, question, seat))
+
+    @property
+    def proposal(self) -> Seal | None:
+        """The proposed update: the coordinator's, or that of a gatherer in its place."""
+        return next((s for s in self.seals.values() if s.stage == Stage.UPDATE), None)
 
     def seals_of(self, stage: Stage, question: int) -> list[Seal]:
         """All seals of one question in one stage, by seat."""
@@ -116,6 +126,7 @@ class JobHistory:
     posted_at: int
     state_root: bytes
     state_cid: bytes
+    waits_until: int = 0  # deadline of the latest wait for a round
     coordinator_provider: Address = ZERO_ADDRESS
     stopped: bool = False
     ending: Ending = Ending.NONE

@@ -21,10 +21,12 @@ class Facts:
     pending: int = 0  # things the phase still waits for
     any_sealed: bool = False
     any_drawn: bool = False
+    any_unanswered: bool = False
     too_many_unanswered: bool = False  # more than a third of the checks
     any_disputed: bool = False
     updatable: bool = False  # something is included and there is a coordinator
     proposed: bool = False
+    any_successor: bool = False  # a gatherer that may propose in the coordinator's place
     checkers_answered: bool = False  # at least one of the two drawn
     update_disputed: bool = False
     update_challenged: bool = False
@@ -33,11 +35,15 @@ class Facts:
 
 BEACONS: dict[Phase, Phase] = {
     Phase.SEED: Phase.COMMIT,
+    Phase.REDRAW: Phase.RECHECK,
     Phase.VERDICT_DRAW: Phase.VERDICT_SEAL,
     Phase.UPDATE_DRAW: Phase.UPDATE_CHECK,
     Phase.UPDATE_VERDICT_DRAW: Phase.UPDATE_VERDICT_SEAL,
 }
 """Phases that wait for chance and nothing else."""
+
+PROPOSALS = (Phase.UPDATE, Phase.SUCCESSION)
+"""These end with the proposal, or at their deadline."""
 
 CHALLENGE_WINDOWS = (Phase.GATHER, Phase.UPDATE_CHALLENGE)
 """These run to their deadline: whoever wants to object gets the whole window."""
@@ -59,14 +65,14 @@ def next_phase(phase: Phase, facts: Facts) -> Phase:
         if not facts.settled:
             return phase
         return Phase.ENDED if facts.ended else Phase.WAITING
-    if phase == Phase.UPDATE and facts.proposed:
+    if phase in PROPOSALS and facts.proposed:
         return Phase.UPDATE_DRAW
     return _after_window(phase, facts) if _is_over(phase, facts) else phase
 
 
 def _is_over(phase: Phase, facts: Facts) -> bool:
     over = facts.now_block >= facts.deadline
-    if phase in CHALLENGE_WINDOWS or phase == Phase.UPDATE:
+    if phase in CHALLENGE_WINDOWS or phase in PROPOSALS:
         return over
     return over or facts.pending == 0
 
@@ -76,12 +82,14 @@ def _after_window(phase: Phase, facts: Facts) -> Phase:
     panel = Phase.UPDATE_VERDICT_DRAW
     return {
         Phase.COMMIT: Phase.DRAW if facts.any_sealed else Phase.FINALISE,
-        Phase.CHECK: Phase.FINALISE if facts.too_many_unanswered else Phase.REVEAL,
+        Phase.CHECK: Phase.REDRAW if facts.any_unanswered else Phase.REVEAL,
+        Phase.RECHECK: Phase.FINALISE if facts.too_many_unanswered else Phase.REVEAL,
         Phase.REVEAL: Phase.GATHER,
         Phase.GATHER: Phase.VERDICT_DRAW if facts.any_disputed else update,
         Phase.VERDICT_SEAL: Phase.VERDICT_OPEN,
         Phase.VERDICT_OPEN: update,
-        Phase.UPDATE: Phase.FINALISE,
+        Phase.UPDATE: Phase.SUCCESSION if facts.any_successor else Phase.FINALISE,
+        Phase.SUCCESSION: Phase.FINALISE,
         Phase.UPDATE_CHECK: Phase.UPDATE_OPEN if facts.checkers_answered else Phase.FINALISE,
         Phase.UPDATE_OPEN: panel if facts.update_disputed else Phase.UPDATE_CHALLENGE,
         Phase.UPDATE_CHALLENGE: panel if facts.update_challenged else Phase.FINALISE,

@@ -25,21 +25,24 @@ class Phase(IntEnum):
     COMMIT = 3
     DRAW = 4
     CHECK = 5
-    REVEAL = 6
-    GATHER = 7
-    VERDICT_DRAW = 8
-    VERDICT_SEAL = 9
-    VERDICT_OPEN = 10
-    UPDATE = 11
-    UPDATE_DRAW = 12
-    UPDATE_CHECK = 13
-    UPDATE_OPEN = 14
-    UPDATE_CHALLENGE = 15
-    UPDATE_VERDICT_DRAW = 16
-    UPDATE_VERDICT_SEAL = 17
-    UPDATE_VERDICT_OPEN = 18
-    FINALISE = 19
-    ENDED = 20
+    REDRAW = 6
+    RECHECK = 7
+    REVEAL = 8
+    GATHER = 9
+    VERDICT_DRAW = 10
+    VERDICT_SEAL = 11
+    VERDICT_OPEN = 12
+    UPDATE = 13
+    SUCCESSION = 14
+    UPDATE_DRAW = 15
+    UPDATE_CHECK = 16
+    UPDATE_OPEN = 17
+    UPDATE_CHALLENGE = 18
+    UPDATE_VERDICT_DRAW = 19
+    UPDATE_VERDICT_SEAL = 20
+    UPDATE_VERDICT_OPEN = 21
+    FINALISE = 22
+    ENDED = 23
 
 
 class Stage(IntEnum):
@@ -183,9 +186,11 @@ class RoundView:
     verifiers: int
     seed: bytes
     draw: bytes
+    redraw: bytes
     panel_draw: bytes
     update_draw: bytes
     update_panel_draw: bytes
+    claimed: int
     sealed_tasks: int
     drawn: int
     answered: int
@@ -198,6 +203,7 @@ class RoundView:
     update_answered: int
     update_opened: int
     proposed: bool
+    proposer: int
     proposal_opened: bool
     update_disputed: bool
     update_challenged: bool

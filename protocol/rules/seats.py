@@ -5,24 +5,26 @@ own work: such candidates are passed over. Mirrors contracts/src/market/ and ser
 auditors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from protocol.rules import draws
 from protocol.rules.history import RoundHistory
 from protocol.rules.records import Address, Slot, Stage, Terms
+from protocol.rules.turns import TURNS
 
 Roster = Sequence[tuple[Slot, Address]]
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One drawn seat: `seat` counts within its question and purpose."""
+    """One candidate of a drawn seat: `seat` counts within its question and purpose."""
 
     question: int
     seat: int
     slot: Slot
     provider: Address
+    turn: int = 0
 
 
 def task_owners(seed: bytes, tasks: int, workers: Roster) -> list[tuple[Slot, Address]]:
@@ -30,24 +32,20 @@ def task_owners(seed: bytes, tasks: int, workers: Roster) -> list[tuple[Slot, Ad
     return [workers[draws.roster_index_of_task(seed, task, len(workers))] for task in range(tasks)]
 
 
-def _hold(
-    seed: bytes, question: int, seat: int, seats: int, roster: Roster, barred: set[Address]
-) -> Seat | None:
-    position = draws.holder(seed, seat, seats, len(roster), lambda p: roster[p][1] not in barred)
-    if position is None:
-        return None
-    slot, provider = roster[position]
-    return Seat(question, seat, slot, provider)
-
-
 def check_seats(
-    terms: Terms, draw: bytes, drawn: int, round_: RoundHistory, roster: Roster
-) -> dict[int, Seat]:
-    """Holder of the check of each drawn task; a task without an eligible verifier is absent.
+    terms: Terms,
+    draw: bytes,
+    drawn: int,
+    round_: RoundHistory,
+    roster: Roster,
+    redraw: bytes | None = None,
+) -> dict[int, list[Seat]]:
+    """Candidates of the check of each drawn task, in order of their turns.
 
-    So is one whose seal the history does not hold yet: its worker must not check it.
+    `redraw` is the second draw's beacon, for the checks that the first one left unanswered. A task
+    whose seal the history does not hold yet is absent: its worker must not check it.
     """
-    seed = draws.draw_seed(draw, Stage.CHECK, 0)
+    seed = draws.draw_seed(redraw or draw, Stage.CHECK, 0)
     total = terms.checks + terms.gatherers
     found = {}
     for task in range(terms.tasks):
@@ -56,11 +54,9 @@ def check_seats(
         number = draws.check_seat_of_task(draw, task, terms.tasks, terms.checks)
         assert number is not None
         work = round_.seal(Stage.WORK, task)
-        if work is None:
-            continue
-        seat = _hold(seed, task, number, total, roster, {work.provider})
-        if seat is not None:
-            found[task] = seat
+        if work is not None:
+            at = (seed, number, total)
+            found[task] = _candidates(at, task, 0, roster, _not_of({work.provider}), TURNS)
     return found
 
 
@@ -70,9 +66,9 @@ def gatherer_seats(terms: Terms, draw: bytes, roster: Roster) -> list[Seat]:
     total = terms.checks + terms.gatherers
     found = []
     for seat in range(terms.gatherers):
-        held = _hold(seed, terms.update_question, terms.checks + seat, total, roster, set())
-        assert held is not None, "min_verifiers covers every seat"
-        found.append(Seat(held.question, seat, held.slot, held.provider))
+        at = (seed, terms.checks + seat, total)
+        found += _candidates(at, terms.update_question, seat, roster, _not_of(set()))
+    assert len(found) == terms.gatherers, "min_verifiers covers every seat"
     return found
 
 
@@ -91,35 +87,39 @@ def panel_seats(
 
 def update_check_seats(
     terms: Terms, draw: bytes, update_draw: bytes, round_: RoundHistory, roster: Roster
-) -> dict[int, Seat]:
-    """Checkers of the update: gatherers that posted at seats 0 .. G-1, two drawn at G and G+1."""
+) -> dict[int, list[Seat]]:
+    """Checkers of the update: gatherers that posted at seats 0 .. G-1, two drawn at G and G+1.
+
+    Gatherers have their seats to themselves; the drawn seats have candidates in turn.
+    """
     question = terms.update_question
+    proposer = _proposer(round_)
     gatherers = gatherer_seats(terms, draw, roster)
-    found = {g.seat: g for g in gatherers if g.seat in round_.gathered}
+    found = {g.seat: [g] for g in gatherers if g.seat in round_.gathered and g.provider != proposer}
     taken = {g.slot for g in gatherers}
     seed = draws.draw_seed(update_draw, Stage.UPDATE_CHECK, question)
     for extra in range(2):
-        position = draws.holder(
-            seed,
-            extra,
-            2,
-            len(roster),
-            lambda p: roster[p][0] not in taken and roster[p][1] != round_.coordinator_provider,
+        seat = terms.gatherers + extra
+        drawn = _candidates(
+            (seed, extra, 2),
+            question,
+            seat,
+            roster,
+            lambda slot, provider: slot not in taken and provider != proposer,
+            TURNS,
         )
-        if position is not None:
-            slot, provider = roster[position]
-            found[terms.gatherers + extra] = Seat(question, terms.gatherers + extra, slot, provider)
+        if drawn:
+            found[seat] = drawn
     return found
 
 
 def update_panel_seats(
     terms: Terms, update_panel_draw: bytes, round_: RoundHistory, roster: Roster
 ) -> dict[int, Seat]:
-    """Holders of the panel on the update, by seat."""
+    """Holders of the panel on the update, by seat; who checked may vote, the two sides may not."""
     question = terms.update_question
-    barred = {round_.coordinator_provider}
-    for stage in (Stage.UPDATE_CHECK, Stage.UPDATE_CHALLENGE):
-        barred |= {seal.provider for seal in round_.seals_of(stage, question)}
+    challenges = round_.seals_of(Stage.UPDATE_CHALLENGE, question)
+    barred = {_proposer(round_), *(seal.provider for seal in challenges)}
     seed = draws.draw_seed(update_panel_draw, Stage.UPDATE_PANEL, question)
     return _panel(terms, seed, question, roster, barred)
 
@@ -127,5 +127,35 @@ def update_panel_seats(
 def _panel(
     terms: Terms, seed: bytes, question: int, roster: Roster, barred: set[Address]
 ) -> dict[int, Seat]:
-    held = (_hold(seed, question, seat, terms.panel, roster, barred) for seat in range(terms.panel))
-    return {seat.seat: seat for seat in held if seat is not None}
+    found = {}
+    for number in range(terms.panel):
+        at = (seed, number, terms.panel)
+        for seat in _candidates(at, question, number, roster, _not_of(barred)):
+            found[number] = seat
+    return found
+
+
+def _candidates(
+    at: tuple[bytes, int, int],
+    question: int,
+    seat: int,
+    roster: Roster,
+    eligible: Callable[[Slot, Address], bool],
+    turns: int = 1,
+) -> list[Seat]:
+    """The first eligible candidates of place `at`: seed, number and count of the draw's places."""
+    seed, number, count = at
+    positions = draws.holders(
+        seed, number, count, len(roster), lambda p: eligible(*roster[p]), turns
+    )
+    return [Seat(question, seat, *roster[p], turn) for turn, p in enumerate(positions)]
+
+
+def _not_of(barred: set[Address]) -> Callable[[Slot, Address], bool]:
+    return lambda _, provider: provider not in barred
+
+
+def _proposer(round_: RoundHistory) -> Address:
+    """Whoever proposed the update: its checks and its panel are other people's."""
+    assert round_.proposal is not None, "an update is checked after it was proposed"
+    return round_.proposal.provider

@@ -51,8 +51,11 @@ class Ledger:
             self.out.lines.append(Line("burn", ZERO_ADDRESS, question, reason, amount))
 
     def _slash(self, seal: Seal, reason: Reason, amount: int) -> int:
+        return self._slash_provider(seal.provider, seal.question, reason, amount)
+
+    def _slash_provider(self, provider: Address, question: int, reason: Reason, amount: int) -> int:
         if amount:
-            self.out.lines.append(Line("slash", seal.provider, seal.question, reason, amount))
+            self.out.lines.append(Line("slash", provider, question, reason, amount))
         return amount
 
     def _slash_bound(self, seal: Seal, amount: int) -> int:

@@ -1,7 +1,7 @@
 """Judging one task: what its worker, its checker, a challenger and a panel get or lose."""
 
 from protocol.rules.history import Seal
-from protocol.rules.records import Reason, Stage, TaskResult
+from protocol.rules.records import Address, Reason, Stage, TaskResult
 from protocol.rules.sealing import is_finite, outcome_hash
 from protocol.rules.settlement_ledger import Ledger, leader, shows
 
@@ -12,7 +12,7 @@ class TaskJudge(Ledger):
     def void(self, task: int) -> None:
         """Release everything; answered checks are paid all the same."""
         sealed = self.round.seal(Stage.WORK, task)
-        self.out.results[task] = TaskResult.VOID if sealed else TaskResult.EMPTY
+        self.out.results[task] = TaskResult.VOID if sealed else self._empty(task)
         check = self.round.seal(Stage.CHECK, task)
         if check is not None:
             self._credit(check.provider, task, Reason.CHECK_PAID, self.terms.fee)
@@ -23,7 +23,7 @@ class TaskJudge(Ledger):
         work = self.round.seal(Stage.WORK, task)
         check = self.round.seal(Stage.CHECK, task)
         if work is None:
-            return TaskResult.EMPTY
+            return self._empty(task)
         if drawn and check is None:
             return TaskResult.RELEASED
         if work.outcome is None:
@@ -43,12 +43,23 @@ class TaskJudge(Ledger):
         assert check is not None
         return self._undecided(work, check, panel)
 
+    def _empty(self, task: int) -> TaskResult:
+        """Nobody sealed; whoever had claimed the task loses half its pay."""
+        claim = self.round.claims.get(task)
+        if claim is not None:
+            self._penalise(claim[1], task)
+        return TaskResult.EMPTY
+
+    def _penalise(self, provider: Address, task: int) -> None:
+        half = self.terms.reward // 2
+        self._slash_provider(provider, task, Reason.LIVENESS, half)
+        self._burn(task, Reason.LIVENESS, half)
+
     def _unopened(self, work: Seal, check: Seal | None) -> TaskResult:
         """Nobody opened the worker's seal: drawn it costs B, undrawn half the pay."""
         task, terms = work.question, self.terms
         if check is None:
-            taken = self._slash(work, Reason.LIVENESS, terms.reward // 2)
-            self._burn(task, Reason.LIVENESS, taken)
+            self._penalise(work.provider, task)
             return TaskResult.UNOPENED
         self._burn(task, Reason.REMAINDER, self._slash(work, Reason.UNOPENED, terms.bond))
         if check.outcome is None:

@@ -12,7 +12,7 @@ class UpdateJudge(Ledger):
     def judge(self) -> None:
         """Find the accepted update, if any; its money is written down."""
         question = self.terms.update_question
-        proposal = self.round.seal(Stage.UPDATE, question)
+        proposal = self.round.proposal
         checks = self.round.seals_of(Stage.UPDATE_CHECK, question)
         if proposal is None or not any(s.seat >= self.terms.gatherers for s in checks):
             self._pay_gatherers()
@@ -76,7 +76,7 @@ class UpdateJudge(Ledger):
         pot = 0
         if not shows(proposal, lead):
             pot += self._slash_bound(proposal, terms.coordinator_bond)
-            self.out.coordinator_removed = True
+            self.out.coordinator_removed = _by_coordinator(proposal)
         for seal in checks:
             if not shows(seal, lead):
                 pot += self._slash_bound(seal, terms.bond)
@@ -117,8 +117,8 @@ class UpdateJudge(Ledger):
             taken = self._slash(proposal, Reason.UNOPENED, terms.coordinator_bond)
         else:
             taken = self._slash(proposal, Reason.PANEL_COSTS, owed // 2)
-        # A bond that was touched ends the post.
-        self.out.coordinator_removed = taken > 0
+        # A bond that was touched ends the post; a gatherer in the coordinator's place holds none.
+        self.out.coordinator_removed = taken > 0 and _by_coordinator(proposal)
         pot += taken
         for seal in checks:
             if seal.outcome is None:
@@ -134,3 +134,8 @@ class UpdateJudge(Ledger):
             return None
         stated = outcome_hash(proposal.outcome)
         return next((seal for seal in checks if not shows(seal, stated)), None)
+
+
+def _by_coordinator(proposal: Seal) -> bool:
+    """Seat 0 is the coordinator's, seat 1 + g that of the gatherer g."""
+    return proposal.seat == 0

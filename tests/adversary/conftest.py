@@ -7,7 +7,8 @@ from eth_account import Account
 
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
 from protocol.chain.client import Chain, connect
-from protocol.chain.deploy import DEV_CONFIG, deploy
+from protocol.chain.deploy import deploy
+from protocol.chain.market_config import DEV_CONFIG
 from tests.support.market_play import Play
 
 

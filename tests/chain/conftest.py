@@ -12,11 +12,12 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, Anvil, start_anvil
-from protocol.chain.client import Chain, connect
+from protocol.chain.client import Call, Chain, connect
 from protocol.chain.database import open_database
-from protocol.chain.deploy import DEV_CONFIG, deploy
+from protocol.chain.deploy import deploy
 from protocol.chain.deployment import Deployment
-from protocol.chain.tx_sender import Call, TxSender
+from protocol.chain.market_config import DEV_CONFIG
+from protocol.chain.tx_sender import TxSender
 
 Rpc = Callable[..., Any]
 ETHER = 10**18

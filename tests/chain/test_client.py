@@ -41,15 +41,6 @@ def test_address_without_code_is_refused(anvil: Anvil, deployment: Deployment) -
         Chain(anvil.url, dataclasses.replace(deployment, market=ZERO_ADDRESS))
 
 
-def test_one_changed_byte_is_found(chain: Chain, anvil: Anvil, rpc) -> None:  # type: ignore[no-untyped-def]  # the fixture's type lives in conftest
-    address = Web3.to_checksum_address(chain.deployment.vault)
-    code = bytearray(chain.web3.eth.get_code(address))
-    code[5] ^= 1
-    rpc("anvil_setCode", address, "0x" + code.hex())
-    with pytest.raises(NotOurMarket, match="at byte 5"):
-        Chain(anvil.url, chain.deployment)
-
-
 def test_dead_endpoint_is_waited_for_and_said_once() -> None:
     waits: list[float] = []
     with capture_logs() as said, pytest.raises(ChainDown, match="does not answer"):

@@ -8,8 +8,8 @@ from eth_account.signers.local import LocalAccount
 from sqlalchemy import Engine
 
 from protocol.chain.client import Chain
-from protocol.chain.deploy import DEV_CONFIG
 from protocol.chain.indexer import Indexer
+from protocol.chain.market_config import DEV_CONFIG
 from protocol.rules.economics import required_escrow
 from protocol.rules.records import Address, Windows
 from protocol.rules.settlement import settle

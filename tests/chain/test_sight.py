@@ -13,7 +13,7 @@ from protocol.chain.client import Chain
 from protocol.chain.indexer import Indexer
 from protocol.role.actions import Send
 from protocol.role.openings import OpeningStore
-from protocol.role.sight import Observer
+from protocol.role.sight import PATIENCE, Observer
 from protocol.rules.economics import required_escrow
 from protocol.rules.records import Address, Ending, Phase, Windows
 from tests.support.rounds import make_terms
@@ -63,3 +63,28 @@ def test_expired_wait_is_moved_on_until_the_job_fails_and_refunds(
     assert table.past().ending == Ending.FAILED
     assert [line.amount for line in table.past().lines] == [table.past().escrow]
     assert observer.observe().jobs == {}
+
+
+def test_others_move_a_late_round_on_one_after_the_other(
+    table: Table, chain: Chain, engine: Engine, rpc: Rpc, tmp_path: Path
+) -> None:
+    """A coordinator that is gone holds nobody up for longer than everybody's patience."""
+    openings = OpeningStore(tmp_path / "others")
+    others = [actor(f"bystander {n}") for n in range(8)]
+    eyes = [Observer(chain, Indexer(chain, engine), openings, o, o, lambda _: True) for o in others]
+
+    def impatient() -> int:
+        return sum(eye.observe().jobs[table.job].advance_due for eye in eyes)
+
+    assert impatient() == 0
+    rpc("anvil_mine", hex(WAITING))  # the wait expires
+    counts = [impatient()]
+    for _ in range(2 * PATIENCE):
+        rpc("anvil_mine", "0x1")
+        counts.append(impatient())
+    assert counts[0] == 0, "the coordinator comes first"
+    assert counts[-1] == len(others)
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 2, "not all at once"
+    table.send(table.bank, "advance", table.job)
+    assert impatient() == 0

@@ -21,7 +21,7 @@ from tests.support.rounds import make_terms
 
 def test_terms_at_every_lower_bound_pass() -> None:
     check_terms(make_terms())
-    check_terms(make_terms(reward=1, fee=1, update_fee=0, tasks=1, checks=1, panel=1, rounds=1))
+    check_terms(make_terms(reward=2, fee=2, update_fee=0, tasks=1, checks=1, panel=1, rounds=1))
     check_terms(make_terms(tasks=MAX_TASKS, checks=MAX_TASKS, gatherers=MAX_GATHERERS))
 
 
@@ -42,6 +42,7 @@ def test_terms_at_every_lower_bound_pass() -> None:
         ("min_workers", 257),
         ("max_failed_rounds", 0),
         ("reward", 0),
+        ("reward", 1),
         ("reward", -1),
         ("fee", 100),
         ("update_fee", -1),
@@ -66,12 +67,12 @@ def test_bound_just_missed_is_named_with_the_bound(name: str) -> None:
 
 
 @given(
-    w=st.integers(1, 10**24),
+    w=st.integers(2, 10**24),
     t=st.integers(1, 256),
     n=st.sampled_from([1, 3, 5, 13]),
     data=st.data(),
 )
-def test_bond_is_the_smallest_that_meets_all_three_bounds(
+def test_bond_is_the_smallest_that_meets_both_bounds(
     w: int, t: int, n: int, data: st.DataObject
 ) -> None:
     j = data.draw(st.integers(1, t))
@@ -80,7 +81,7 @@ def test_bond_is_the_smallest_that_meets_all_three_bounds(
     bond = smallest_bond(w, t, j, n, f, u)
 
     def suffices(b: int) -> bool:
-        return b * j >= 3 * w * t and b >= n * f and b >= n * u
+        return (b - n * f) * j >= 3 * w * t and b >= n * u
 
     assert suffices(bond)
     assert not suffices(bond - 1)
@@ -89,8 +90,8 @@ def test_bond_is_the_smallest_that_meets_all_three_bounds(
 @pytest.mark.parametrize(
     "change",
     [
-        {"update_fee": 1},  # 3*w*T/J binds: 101*3*4/1
-        {"checks": 4, "fee": 700},  # N*f binds
+        {"update_fee": 1},  # 3*w*T/J + N*f binds: 101*3*4/1 + 3*111
+        {"checks": 4, "fee": 700},  # the same, mostly N*f
         {"checks": 4, "update_fee": 900},  # N*u binds
     ],
 )
@@ -106,6 +107,6 @@ def test_amounts_by_hand() -> None:
         rounds=5, tasks=7, checks=2, gatherers=3, panel=3, reward=10, fee=12, update_fee=4
     )
     assert required_escrow(terms) == 5 * (7 * 10 + 2 * 12 + 6 * 4)
-    assert smallest_bond(10, 7, 2, 3, 12, 4) == 105
-    assert smallest_bond(10, 7, 4, 3, 12, 4) == 53  # 52.5 rounded up
+    assert smallest_bond(10, 7, 2, 3, 12, 4) == 105 + 36
+    assert smallest_bond(10, 7, 4, 3, 12, 4) == 53 + 36  # 52.5 rounded up
     assert smallest_coordinator_bond(10, 7, 3, 4) == 82

@@ -25,8 +25,10 @@ BEACONS = {
 WINDOWS = [
     (P.COMMIT, {"any_sealed": True}, P.DRAW),
     (P.COMMIT, {"any_sealed": False}, P.FINALISE),
-    (P.CHECK, {"too_many_unanswered": False}, P.REVEAL),
-    (P.CHECK, {"too_many_unanswered": True}, P.FINALISE),
+    (P.CHECK, {"any_unanswered": False}, P.REVEAL),
+    (P.CHECK, {"any_unanswered": True, "too_many_unanswered": True}, P.REDRAW),
+    (P.RECHECK, {"any_unanswered": True, "too_many_unanswered": False}, P.REVEAL),
+    (P.RECHECK, {"any_unanswered": True, "too_many_unanswered": True}, P.FINALISE),
     (P.REVEAL, {}, P.GATHER),
     (P.VERDICT_SEAL, {}, P.VERDICT_OPEN),
     (P.VERDICT_OPEN, {"updatable": True}, P.UPDATE),
@@ -80,12 +82,19 @@ def test_challenge_window_never_ends_early(
     assert next_phase(phase, Facts(**OVER, **facts)) == following
 
 
-def test_update_waits_for_its_proposal_and_takes_a_late_one() -> None:
-    assert next_phase(P.UPDATE, Facts(**EARLY)) == P.UPDATE
-    assert next_phase(P.UPDATE, Facts(**DONE)) == P.UPDATE
-    assert next_phase(P.UPDATE, Facts(**EARLY, proposed=True)) == P.UPDATE_DRAW
-    assert next_phase(P.UPDATE, Facts(**OVER, proposed=True)) == P.UPDATE_DRAW
-    assert next_phase(P.UPDATE, Facts(**OVER)) == P.FINALISE
+@pytest.mark.parametrize("phase", [P.UPDATE, P.SUCCESSION])
+def test_update_waits_for_its_proposal_and_takes_a_late_one(phase: Phase) -> None:
+    assert next_phase(phase, Facts(**EARLY)) == phase
+    assert next_phase(phase, Facts(**DONE)) == phase
+    assert next_phase(phase, Facts(**EARLY, proposed=True)) == P.UPDATE_DRAW
+    assert next_phase(phase, Facts(**OVER, proposed=True)) == P.UPDATE_DRAW
+    assert next_phase(phase, Facts(**OVER)) == P.FINALISE
+
+
+def test_gatherers_follow_a_late_coordinator_once() -> None:
+    assert next_phase(P.UPDATE, Facts(**EARLY, any_successor=True)) == P.UPDATE
+    assert next_phase(P.UPDATE, Facts(**OVER, any_successor=True)) == P.SUCCESSION
+    assert next_phase(P.SUCCESSION, Facts(**OVER, any_successor=True)) == P.FINALISE
 
 
 @pytest.mark.parametrize("time", [EARLY, OVER, DONE])

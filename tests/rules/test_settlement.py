@@ -20,8 +20,8 @@ from tests.support.rounds import (
     play,
 )
 
-TERMS = make_terms(tasks=1, checks=1)  # w 101, f 111, u 51, B 333, C 254
-W, F, U, B, C = 101, 111, 51, 333, 254
+TERMS = make_terms(tasks=1, checks=1)  # w 101, f 111, u 51, B 636, C 254
+W, F, U, B, C = 101, 111, 51, 636, 254
 WORKER, CHECKER, CHALLENGER = 1000, 2000, 5000
 PANEL = (6000, 6001, 6002)
 GATHERERS = (4000, 4001, 4002)
@@ -198,11 +198,11 @@ def test_dissent_with_the_verdict_for_the_checker_slashes_the_worker() -> None:
 def test_dissent_with_the_verdict_for_the_worker_slashes_the_checker() -> None:
     result = judge(TaskCase(TRUE, FALSE, panel=(TRUE, TRUE, TRUE)))
     assert result.results[0] == TaskResult.INCLUDED
-    # Three winners take the whole bond: nothing is left to burn.
     assert movements(result, 0) == {
         credit(WORKER, "TASK_PAID", W),
         slash(CHECKER, "WRONG", B),
         *(credit(member, "PANEL_PAID", F) for member in PANEL),
+        burn("REMAINDER", B - 3 * F),
     }
 
 
@@ -292,6 +292,7 @@ def test_challenge_that_loses_is_slashed_even_with_the_accused_outcome(challenge
         credit(CHECKER, "CHECK_PAID", F),
         slash(CHALLENGER, reason, B),
         *(credit(member, "PANEL_PAID", F) for member in PANEL),
+        burn("REMAINDER", B - 3 * F),
     }
 
 

@@ -26,4 +26,4 @@ def test_vectors_reach_every_result_and_reason() -> None:
 def test_transition_vectors_reach_every_edge() -> None:
     cells = json.loads(make_vectors.text())["phase"]["cells"]
     edges = {(cells[i], cells[i + 5]) for i in range(0, len(cells), 6)}
-    assert len([edge for edge in edges if edge[0] != edge[1]]) == 31
+    assert len([edge for edge in edges if edge[0] != edge[1]]) == 37

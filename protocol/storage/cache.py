@@ -1,10 +1,11 @@
-"""A local cache of verified files, shared by the roles on one machine.
+"""A local cache of verified files, shared by all roles of one user.
 
-Files lie under their CID, read-only, and are checked when they arrive; what is handed out was
-verified by whoever put it there, so the folder must belong to the operator alone. When the cache
-grows over its limit, the files used longest ago go first.
+Files lie under their CID, read-only. Whoever borrows one gets it hashed anew, so that what the
+disk or another process has spoilt is found, removed and fetched again; and nobody evicts it before
+it is given back. When room is needed, what was used longest ago goes first.
 
-INVARIANT: a file under `files/` is whole, and its name is the CID of its bytes.
+INVARIANT: this process has hashed what it lends, while it came or once it was locked.
+INVARIANT: files and downloads under way never exceed the limit together.
 """
 
 from __future__ import annotations
@@ -14,86 +15,175 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from protocol.storage.cid import Cid
-from protocol.storage.errors import LimitExceeded
+from protocol.storage.counters import Counters
+from protocol.storage.errors import LimitExceeded, MalformedCid
+from protocol.storage.landing import is_at
 from protocol.storage.store import ContentStore
 from protocol.storage.unixfs import cid_of_file
 
+_TRIES: Final = 3
 _STALE_SECONDS: Final = 24 * 3600.0  # after which nobody resumes an interrupted download
 
 
-class Cache:
-    """Verified files in `root`, at most `max_bytes` of them together."""
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """What a cache holds: whole files, all bytes with those under way, and the limit."""
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
+    files: int
+    size: int
+    most: int
+
+
+class Cache:
+    """Verified files in `root`, at most `max_bytes` of them together; any number of processes."""
+
+    def __init__(self, root: Path, max_bytes: int, counters: Counters | None = None) -> None:
         self._files = root / "files"
         self._partial = root / "partial"
-        self._max_bytes = max_bytes
         self._locks = root / "locks"
+        self._max_bytes = max_bytes
+        self._counters = counters or Counters()
         for folder in (self._files, self._partial, self._locks):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         oldest = time.time() - _STALE_SECONDS
         for left in self._partial.iterdir():
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime < oldest:
-                    left.unlink()
+                    self._evict(left)
 
-    def fetch(
+    @contextmanager
+    def lend(
         self, store: ContentStore, cid: Cid, limit: int, *, timeout: float | None = None
-    ) -> Path:
-        """Return a verified local copy of at most `limit` bytes, downloading it when needed.
+    ) -> Iterator[Path]:
+        """Lend a verified copy of at most `limit` bytes, downloading it when needed.
 
-        Open the path at once: a later fetch may evict the file, which an open file survives.
-        Raises what `ContentStore.fetch` raises, `LimitExceeded` also for the cache's own size.
+        It stays where it is until the block ends. Raises what `ContentStore.fetch` raises,
+        `LimitExceeded` also when the cache is full of what others use.
         """
-        path = self._files / str(cid)
-        if self._hit(path, cid, limit):
-            return path
-        # One download at a time for one content; others wait for it and find it here.
-        with _held(self._locks / cid.digest[:1].hex()):
-            if self._hit(path, cid, limit):
-                return path
-            arriving = self._partial / str(cid)
-            store.fetch(cid, arriving, min(limit, self._max_bytes), timeout=timeout)
-            arriving.chmod(0o400)
-            with _held(self._locks / "files"):
-                self._make_room(arriving.stat().st_size)
-                arriving.replace(path)
-        return path
-
-    def _hit(self, path: Path, cid: Cid, limit: int) -> bool:
+        fd = self._borrow(cid, limit)
+        if fd is None:
+            # One download at a time for one content; others wait for it and find it here.
+            with _held(self._locks / cid.digest[:1].hex()):
+                fd = self._borrow(cid, limit)
+                if fd is None:
+                    self._counters.add("cache_misses")
+                    fd = self._fetch(store, cid, limit, timeout)
+                else:
+                    self._counters.add("cache_hits")
+        else:
+            self._counters.add("cache_hits")
         try:
-            size = path.stat().st_size
-            _check(cid, size, limit)
-            os.utime(path)
-        except FileNotFoundError:
-            return False
-        return True
+            yield self._files / str(cid)
+        finally:
+            os.close(fd)
 
-    def verify(self, cid: Cid) -> bool:
-        """Re-hash a file and remove it when the disk has spoilt it; False when it is not here."""
+    def _fetch(self, store: ContentStore, cid: Cid, limit: int, timeout: float | None) -> int:
+        arriving = self._partial / str(cid)
+        limit = min(limit, self._max_bytes)
+        for _ in range(_TRIES):
+            try:
+                store.fetch(cid, arriving, limit, timeout=timeout, progress=self._reserve)
+            except LimitExceeded:
+                self._evict(arriving.with_name(arriving.name + ".part"))
+                raise
+            # Locked before it is given its place, and then tested: it was evictable until now.
+            fd = _lock(arriving)
+            if fd is not None:
+                arriving.chmod(0o400)
+                arriving.replace(self._files / str(cid))
+                return fd
+        raise _full(self._max_bytes)
+
+    def _borrow(self, cid: Cid, limit: int) -> int | None:
+        """Lock a verified file and note its use; None when it is not here."""
         path = self._files / str(cid)
-        with suppress(FileNotFoundError):
-            if cid_of_file(path) == cid:
-                return True
-            path.unlink(missing_ok=True)
-        return False
+        fd = self._verify(path, cid, limit)
+        if fd is not None:
+            os.utime(path)
+        return fd
 
-    def _make_room(self, needed: int) -> None:
-        """Remove the files used longest ago until `needed` more bytes fit."""
-        found = []
-        for path in self._files.iterdir():
-            with suppress(FileNotFoundError):
-                found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total + needed <= self._max_bytes:
-                return
+    def _verify(self, path: Path, cid: Cid, limit: int) -> int | None:
+        """Lock a file and hash it; None when it is not here, or was spoilt and is removed."""
+        fd = _lock(path)
+        if fd is None:
+            return None
+        try:
+            _check(cid, os.fstat(fd).st_size, limit)
+            if cid_of_file(path) == cid:
+                return fd
+            self._counters.add("cache_spoilt_files")
             path.unlink(missing_ok=True)
-            total -= size
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def usage(self) -> CacheUsage:
+        """Tell what is here."""
+        whole = sum(1 for _ in self._files.iterdir())
+        return CacheUsage(whole, sum(size for _, size, _ in self._all()), self._max_bytes)
+
+    def clean(self) -> int:
+        """Remove spoilt files and interrupted downloads that nobody goes on with; say how many."""
+        removed = sum(self._evict(left) for left in self._partial.iterdir())
+        for path in self._files.iterdir():
+            try:
+                fd = self._verify(path, Cid.parse(path.name), self._max_bytes)
+            except (MalformedCid, LimitExceeded):
+                removed += self._evict(path)
+                continue
+            if fd is None:
+                removed += 1
+            else:
+                os.close(fd)
+        self._make_room()
+        return removed
+
+    def _reserve(self, done: int, _size: int) -> None:
+        """Make room when a download begins: its file has its full length from then on."""
+        if done == 0:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Evict what was used longest ago until everything fits."""
+        with _held(self._locks / "room"):
+            found = sorted(self._all())
+            total = sum(size for _, size, _ in found)
+            for _, size, path in found:
+                if total <= self._max_bytes:
+                    return
+                if self._evict(path):
+                    total -= size
+                    self._counters.add("cache_evicted_files")
+                    self._counters.add("cache_evicted_bytes", size)
+        if total > self._max_bytes:
+            raise _full(self._max_bytes)
+
+    def _all(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield (last use, bytes, path) of whole files and of downloads under way."""
+        for folder in (self._files, self._partial):
+            for path in folder.iterdir():
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    yield found.st_mtime_ns, found.st_size, path
+
+    def _evict(self, path: Path) -> bool:
+        """Remove a file unless somebody holds its lock."""
+        with suppress(FileNotFoundError, BlockingIOError):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(fd)
+            return True
+        return False
 
 
 @contextmanager
@@ -112,3 +202,23 @@ def _check(cid: Cid, size: int, limit: int) -> None:
             f"{cid} holds {size} bytes, over the limit of {limit}. "
             "Refuse the job, or raise the limit if it is yours."
         )
+
+
+def _lock(path: Path) -> int | None:
+    """Open a file and keep it from being evicted; None when it is not there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    if is_at(fd, path):
+        return fd
+    os.close(fd)  # evicted a moment ago
+    return None
+
+
+def _full(most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the cache of {most} bytes is full of files in use",
+        fix="Raise GRADPROOF_CACHE_BYTES, or work on fewer jobs.",
+    )

@@ -12,11 +12,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from protocol.storage.cid import RAW, Cid
+from protocol.storage.counters import Counters
 from protocol.storage.errors import (
     BlockRejected,
     CidMismatch,
@@ -95,8 +97,10 @@ class BlockWindow:
         width: int = WINDOW,
         block_seconds: float = BLOCK_SECONDS,
         deadline: float = float("inf"),
+        counters: Counters | None = None,
     ) -> None:
         self.width = width
+        self._counters = counters or Counters()
         self._sources = sources
         self._dropped = dropped
         self._block_seconds = block_seconds
@@ -113,8 +117,8 @@ class BlockWindow:
         """Put one more block in flight."""
         self._send(_Request(piece))
 
-    def take(self) -> tuple[Piece, bytes]:
-        """Wait for any block in flight; return it verified.
+    def take(self) -> tuple[Piece, bytes, str]:
+        """Wait for any block in flight; return it verified, with the name of who sent it.
 
         Raises `NotFound`, `BlockRejected` or `StoreUnavailable` when no source is left for one.
         """
@@ -130,7 +134,10 @@ class BlockWindow:
             if request is None:
                 continue  # it came too late, another source has been asked since
             if isinstance(reply.outcome, bytes):
-                return request.piece, reply.outcome
+                self._counters.add("fetched_blocks")
+                self._counters.add("fetched_bytes", len(reply.outcome))
+                assert request.source is not None
+                return request.piece, reply.outcome, request.source.name
             self._note(request, reply.outcome)
             self._send(request)
 
@@ -167,10 +174,12 @@ class BlockWindow:
         name = request.source.name
         if isinstance(error, BlockRejected):
             self._dropped[name] = error
+            self._counters.add("rejected_blocks")
         elif isinstance(error, NotFound):
             request.missing.add(name)
         else:
             self._failures[name].append(str(error))
+            self._counters.add("failed_requests")
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -184,6 +193,7 @@ class BlockWindow:
                 assert request.source is not None
                 late = f"no block within {self._block_seconds:g} s"
                 self._failures[request.source.name] += [late] * _TRIES
+                self._counters.add("failed_requests")
                 del self._flying[ticket]
                 self._send(request)
 
@@ -233,35 +243,46 @@ def fetch_dag(
     `CidMismatch` (content not in the profile) and what `BlockWindow.take` raises.
     """
     window.ask(Piece(Link(root, 0, 0), 0, 0))
-    _, block = window.take()
-    size = len(block) if root.codec == RAW else declared_size(block)
-    if size > limit:
-        raise LimitExceeded(
-            f"{root} holds {size} bytes, over the limit of {limit}. "
-            "Refuse the job, or raise the limit if it is yours."
-        )
-    height = profile.height(size)
-    if (root.codec == RAW) != (height == 0):
-        raise CidMismatch(f"{root} has {size} bytes, but not in the shape the profile gives them.")
+    _, block, source = window.take()
+    with _attributed(root, source):
+        size = len(block) if root.codec == RAW else declared_size(block)
+        if size > limit:
+            raise LimitExceeded(
+                f"it holds {size} bytes, over the limit of {limit}. "
+                "Refuse the job, or raise the limit if it is yours."
+            )
+        height = profile.height(size)
+        if (root.codec == RAW) != (height == 0):
+            raise CidMismatch(f"it has {size} bytes, but not in the shape the profile gives them.")
+        top = Piece(Link(root, size, 0), height, 0)
+        pending = _children(top, block, profile) if height else []
     sink = open_sink(size)
     if height == 0:
         sink.write(0, block)
-        return size
-    pending = _children(Piece(Link(root, size, 0), height, 0), block, profile)
     while pending or len(window):
         while pending and len(window) < window.width:
             piece = pending.pop()
             if piece.height or not sink.has(piece.offset, piece.link):
                 window.ask(piece)
         if len(window):
-            piece, block = window.take()
-            if piece.height:
-                pending += _children(piece, block, profile)
-            elif len(block) != piece.link.size:
-                raise CidMismatch(f"a leaf of {root} has {len(block)} bytes, not as declared.")
-            else:
-                sink.write(piece.offset, block)
+            piece, block, source = window.take()
+            with _attributed(root, source):
+                if piece.height:
+                    pending += _children(piece, block, profile)
+                elif len(block) != piece.link.size:
+                    raise CidMismatch(f"a leaf has {len(block)} bytes, not as declared.")
+                else:
+                    sink.write(piece.offset, block)
     return size
+
+
+@contextmanager
+def _attributed(root: Cid, source: str) -> Iterator[None]:
+    """Name the content and who sent it, in an error about what its publisher made of it."""
+    try:
+        yield
+    except (CidMismatch, LimitExceeded) as error:
+        raise type(error)(f"{root}, as {source} serves it: {error}") from error
 
 
 def _children(piece: Piece, block: bytes, profile: Profile) -> list[Piece]:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from protocol.storage.cid import RAW, Cid
+from protocol.storage.counters import Counters
 from protocol.storage.errors import CidMismatch
+from protocol.storage.fetching import Sink
 from protocol.storage.unixfs import Link, cid_of_file
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all) of one file."""
 
 
 class FileSink:
@@ -56,6 +62,52 @@ class MemorySink:
         self.data[offset : offset + len(data)] = data
 
 
+class Watched:
+    """Another sink, followed: `progress` hears of the size before anything is written."""
+
+    def __init__(self, sink: Sink, size: int, counters: Counters, progress: Progress) -> None:
+        self._sink = sink
+        self._size = size
+        self._counters = counters
+        self._progress = progress
+        self._done = 0
+        progress(0, size)
+
+    def has(self, offset: int, link: Link) -> bool:
+        """Ask the other sink."""
+        if not self._sink.has(offset, link):
+            return False
+        self._counters.add("resumed_bytes", link.size)
+        self._moved(link.size)
+        return True
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Hand on."""
+        self._sink.write(offset, data)
+        self._moved(len(data))
+
+    def _moved(self, size: int) -> None:
+        self._done += size
+        self._progress(self._done, self._size)
+
+
+class FollowedFile(io.FileIO):
+    """A file being read; `progress` hears how far."""
+
+    def __init__(self, path: Path, size: int, progress: Progress) -> None:
+        super().__init__(path, "rb")
+        self._size = size
+        self._progress = progress
+        self._done = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read on."""
+        data = super().read(size)
+        self._done += len(data)
+        self._progress(self._done, self._size)
+        return data
+
+
 def holds(path: Path, cid: Cid, limit: int) -> bool:
     """Tell whether a file is already there, whole and within the limit."""
     with suppress(FileNotFoundError):
@@ -75,17 +127,17 @@ def open_part(part: Path) -> Iterator[int]:
             raise
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_at(fd, part):
+            if is_at(fd, part):
                 yield fd
                 return
         finally:
             # Nothing arrived, so there is nothing to resume.
-            if _is_at(fd, part) and os.fstat(fd).st_size == 0:
+            if is_at(fd, part) and os.fstat(fd).st_size == 0:
                 part.unlink()
             os.close(fd)
 
 
-def _is_at(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

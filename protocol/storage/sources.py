@@ -27,10 +27,11 @@ from protocol.storage.errors import (
     StoreUnavailable,
 )
 from protocol.storage.fetching import BLOCK_SECONDS
+from protocol.storage.survey import Usage
 from protocol.storage.transport import (
     CONNECT_SECONDS,
     HOW_TO_WRITE,
-    PIECE,
+    MAX_PIECE,
     WRITE_SECONDS,
     Client,
     Refused,
@@ -38,12 +39,19 @@ from protocol.storage.transport import (
     bounded,
     translated,
 )
-from protocol.storage.unixfs import MAX_BLOCK, UNIXFS_V1_2025, blocks_of_stream
+from protocol.storage.unixfs import (
+    MAX_BLOCK,
+    UNIXFS_V1_2025,
+    CidReader,
+    Reader,
+    blocks_of_stream,
+    cid_of_stream,
+)
 
 
-def _joined(name: str, cid: Cid, pieces: Iterator[bytes]) -> bytes:
+def _joined(name: str, cid: Cid, pieces: Iterator[bytes], seconds: float) -> bytes:
     try:
-        return b"".join(bounded(pieces, MAX_BLOCK, BLOCK_SECONDS))
+        return b"".join(bounded(pieces, MAX_BLOCK, seconds))
     except LimitExceeded as error:
         raise BlockRejected(name, cid, str(error)) from error
 
@@ -54,9 +62,10 @@ class ApiSource:
     Pins and publishing go here; as a source of blocks it is trusted no more than any other.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, block_seconds: float = BLOCK_SECONDS) -> None:
         multiaddr, auth, self.name = _split_address(address)
-        self._client = Client(multiaddr, auth)
+        self._client = Client(multiaddr, auth, block_seconds)
+        self._block_seconds = block_seconds
         self._cuts_differently = False
 
     def close(self) -> None:
@@ -65,15 +74,15 @@ class ApiSource:
 
     def get_block(self, cid: Cid) -> bytes:
         """Ask for one block; see `protocol.storage.fetching.Source`."""
-        seconds = int(BLOCK_SECONDS)
+        patience = int(self._block_seconds * 900)
         try:
             with translated(self.name):
                 # The daemon may ask its network, but must give up before we do.
                 reply = self._client.block.get(
-                    str(cid), stream=True, opts={"timeout": f"{seconds - 2}s"}
+                    str(cid), stream=True, opts={"timeout": f"{patience}ms"}
                 )
                 with closing(reply):
-                    return _joined(self.name, cid, reply)
+                    return _joined(self.name, cid, reply, self._block_seconds)
         except exceptions.ErrorResponse as error:
             raise NotFound(f"{self.name} does not have {cid}: {error}") from error
         except Refused as error:
@@ -88,21 +97,33 @@ class ApiSource:
         except exceptions.ErrorResponse:
             return False
 
-    def publish(self, open_stream: Callable[[], BinaryIO], cid: Cid) -> None:
-        """Have the daemon keep and pin a file under the CID we computed.
+    def publish(self, open_stream: Callable[[], BinaryIO]) -> Cid:
+        """Have the daemon keep and pin a file under the CID computed here; return it.
 
-        Raises `SourceFailed` when it does not, `CidMismatch` when the file is no longer that one.
+        Raises `SourceFailed` when it does not, `CidMismatch` when the file changed meanwhile.
         """
-        if not self._cuts_differently:
+        if self._cuts_differently:
             with open_stream() as stream:
-                if self._add(stream, cid):
-                    return
+                cid = cid_of_stream(stream)
+        else:
+            # Hashed on its way out: the daemon's answer is compared with what was really sent.
+            with open_stream() as stream:
+                sent = CidReader(stream)
+                made = self._add(sent)
+            if not sent.ended:
+                raise SourceFailed(f"{self.name}: add was answered before the file was sent")
+            cid = sent.cid()
+            if _same(made, cid):
+                return cid
+            with suppress(exceptions.Error, StorageError):
+                self._client.pin.rm(made)
         # An older daemon ignores the options it does not know, and cuts the file its own way.
         with open_stream() as stream:
             self._import_blocks(stream, cid)
         self._cuts_differently = True
+        return cid
 
-    def _add(self, stream: BinaryIO, cid: Cid) -> bool:
+    def _add(self, stream: Reader) -> str:
         with self._speaking("add"):
             reply = self._client.add(
                 _Upload(stream.read),
@@ -113,12 +134,7 @@ class ApiSource:
                 opts={"max-file-links": str(UNIXFS_V1_2025.max_links)},
                 timeout=(CONNECT_SECONDS, WRITE_SECONDS),
             )
-            made = str(reply["Hash"])
-        if _same(made, cid):
-            return True
-        with suppress(exceptions.Error, StorageError):
-            self._client.pin.rm(made)
-        return False
+            return str(reply["Hash"])
 
     def _import_blocks(self, stream: BinaryIO, cid: Cid) -> None:
         pieces = write_car(cid, _ending_in(cid, blocks_of_stream(stream)))
@@ -146,6 +162,35 @@ class ApiSource:
             if "not pinned" not in str(error):
                 raise SourceFailed(f"{self.name}: pin/rm failed: {error}") from error
 
+    def has_pin(self, cid: Cid) -> bool:
+        """Tell whether the daemon keeps this file as a whole."""
+        try:
+            with translated(self.name):
+                return bool(self._client.pin.ls(str(cid), type="recursive")["Keys"])
+        except exceptions.ErrorResponse as error:
+            if "not pinned" not in str(error):
+                raise SourceFailed(f"{self.name}: pin/ls failed: {error}") from error
+            return False
+
+    def usage(self) -> Usage:
+        """Ask how much is stored."""
+        with self._speaking("repo/stat"):
+            stat = self._client.repo.stat()
+            most = stat.get("StorageMax")
+            return Usage(
+                self.name,
+                str(self._client.version()["Version"]),
+                int(stat["NumObjects"]),
+                int(stat["RepoSize"]),
+                None if most is None else int(most),
+            )
+
+    def collect(self) -> int:
+        """Have the daemon remove what nobody pins; return how many blocks went."""
+        seconds = (CONNECT_SECONDS, WRITE_SECONDS)
+        with self._speaking("repo/gc"), self._client.repo.gc(stream=True, timeout=seconds) as gone:
+            return sum(1 for _ in gone)
+
     @contextmanager
     def _speaking(self, command: str) -> Iterator[None]:
         try:
@@ -158,13 +203,14 @@ class ApiSource:
 class GatewaySource:
     """A trustless gateway: blocks only, by `GET /ipfs/<cid>?format=raw`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, block_seconds: float = BLOCK_SECONDS) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise StoreUnavailable(
                 f"{url!r} is no gateway address. Write it as https://host[:port][/path]."
             )
         self.name = url.rstrip("/")
+        self._block_seconds = block_seconds
         self._session = Session()
         self._session.headers["Accept"] = "application/vnd.ipld.raw"
 
@@ -180,7 +226,7 @@ class GatewaySource:
                     "GET",
                     f"{self.name}/ipfs/{cid}",
                     params={"format": "raw"},
-                    timeout=(CONNECT_SECONDS, BLOCK_SECONDS),
+                    timeout=(min(CONNECT_SECONDS, self._block_seconds), self._block_seconds),
                     stream=True,
                 )
                 with closing(response):
@@ -188,7 +234,8 @@ class GatewaySource:
                         raise NotFound(f"{self.name} does not have {cid}.")
                     if response.status_code != 200:
                         raise SourceFailed(f"status {response.status_code}")
-                    return _joined(self.name, cid, response.iter_content(PIECE))
+                    pieces = response.iter_content(MAX_PIECE)
+                    return _joined(self.name, cid, pieces, self._block_seconds)
         except Refused as error:
             raise BlockRejected(self.name, cid, str(error)) from error
 

@@ -13,17 +13,27 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
 
 from protocol.storage.cid import Cid
+from protocol.storage.counters import Counters
 from protocol.storage.errors import (
     BlockRejected,
     SourceFailed,
     StoreUnavailable,
 )
 from protocol.storage.fetching import BLOCK_SECONDS, WINDOW, BlockWindow, Sink, Source, fetch_dag
-from protocol.storage.landing import FileSink, MemorySink, holds, open_part, sync_folder
-from protocol.storage.unixfs import cid_of_bytes, cid_of_file
+from protocol.storage.landing import (
+    FileSink,
+    FollowedFile,
+    MemorySink,
+    Progress,
+    Watched,
+    holds,
+    open_part,
+    sync_folder,
+)
+from protocol.storage.survey import Collected, Holding, Usage, collect, describe, find
 
 if TYPE_CHECKING:
     from protocol.storage.sources import ApiSource, GatewaySource
@@ -31,8 +41,16 @@ if TYPE_CHECKING:
 HOW_TO_START: Final = (
     "Set GRADPROOF_IPFS_API to the RPC address of a Kubo daemon (for example "
     "/ip4/127.0.0.1/tcp/5001), or start the embedded node: "
+    "gradproof store serve, or without a home "
     "python -m protocol.storage.node --root <folder> --port 5001"
 )
+
+
+def _nobody(_done: int, _size: int) -> None:
+    """Take no notice."""
+
+
+T = TypeVar("T")
 
 
 class ContentStore:
@@ -48,39 +66,53 @@ class ContentStore:
         *,
         window: int = WINDOW,
         block_seconds: float = BLOCK_SECONDS,
+        counters: Counters | None = None,
     ) -> None:
         self._apis = tuple(apis)
         self._gateways = tuple(gateways)
         self._window = window
         self._block_seconds = block_seconds
         self._dropped: dict[str, BlockRejected] = {}
+        self.counters = counters or Counters()
 
     @property
     def dropped(self) -> dict[str, BlockRejected]:
         """The sources that sent wrong blocks, by name, with the evidence."""
         return dict(self._dropped)
 
-    def publish(self, path: Path) -> Cid:
+    def publish(self, path: Path, *, progress: Progress = _nobody) -> Cid:
         """Store and pin a file; return the CID computed here.
 
-        Raises `StoreUnavailable` when no daemon takes it, `CidMismatch` when the file changed
-        meanwhile.
+        `progress` hears how many bytes have been sent. Raises `StoreUnavailable` when no daemon
+        takes it, `CidMismatch` when the file changed meanwhile.
         """
-        return self._publish(cid_of_file(path), lambda: path.open("rb"))
+        size = path.stat().st_size
+        return self._publish(lambda: FollowedFile(path, size, progress), size, str(path))
 
     def publish_bytes(self, data: bytes) -> Cid:
         """Store and pin bytes, the same as a file that holds them."""
-        return self._publish(cid_of_bytes(data), lambda: io.BytesIO(data))
+        return self._publish(lambda: io.BytesIO(data), len(data), f"{len(data)} bytes")
 
-    def _publish(self, cid: Cid, open_stream: Callable[[], BinaryIO]) -> Cid:
-        self._first(lambda api: api.publish(open_stream, cid), f"take {cid}")
+    def _publish(self, open_stream: Callable[[], BinaryIO], size: int, what: str) -> Cid:
+        cid = self._first(lambda api: api.publish(open_stream), f"take {what}")
+        self.counters.add("published_files")
+        self.counters.add("published_bytes", size)
         return cid
 
-    def fetch(self, cid: Cid, dest: Path, limit: int, *, timeout: float | None = None) -> None:
+    def fetch(
+        self,
+        cid: Cid,
+        dest: Path,
+        limit: int,
+        *,
+        timeout: float | None = None,
+        progress: Progress = _nobody,
+    ) -> None:
         """Bring a file of at most `limit` bytes to `dest`, whole and verified, or not at all.
 
         An interrupted fetch leaves `dest.part`, which the next one resumes; two processes may
-        fetch to the same place. `timeout` bounds the whole fetch, in seconds.
+        fetch to the same place. `timeout` bounds the whole fetch, in seconds; `progress` hears
+        the size first, before a byte is written, then how much is there.
 
         Raises `LimitExceeded`, `NotFound`, `BlockRejected`, `CidMismatch`, `StoreUnavailable`.
         """
@@ -89,11 +121,17 @@ class ContentStore:
             if holds(dest, cid, limit):
                 part.unlink()
                 return
-            size = fetch_dag(self._blocks(timeout), cid, limit, lambda size: FileSink(fd, size))
+            size = fetch_dag(
+                self._blocks(timeout),
+                cid,
+                limit,
+                lambda size: Watched(FileSink(fd, size), size, self.counters, progress),
+            )
             assert os.fstat(fd).st_size == size
             os.fsync(fd)
             part.replace(dest)
             sync_folder(dest.parent)
+        self.counters.add("fetched_files")
 
     def fetch_bytes(self, cid: Cid, limit: int, *, timeout: float | None = None) -> bytes:
         """Bring a file of at most `limit` bytes into memory; raises what `fetch` raises."""
@@ -104,6 +142,7 @@ class ContentStore:
             return sinks[0]
 
         fetch_dag(self._blocks(timeout), cid, limit, open_sink)
+        self.counters.add("fetched_files")
         return bytes(sinks[0].data)
 
     def _blocks(self, timeout: float | None) -> BlockWindow:
@@ -117,6 +156,7 @@ class ContentStore:
             width=self._window,
             block_seconds=self._block_seconds,
             deadline=deadline,
+            counters=self.counters,
         )
 
     def pin(self, cid: Cid, *, expires_in: int | None = None) -> None:
@@ -151,7 +191,19 @@ class ContentStore:
             raise self._unavailable(f"look up {cid}", failures)
         return False
 
-    def _first(self, act: Callable[[ApiSource], None], what: str) -> None:
+    def find(self, cid: Cid) -> list[Holding]:
+        """Ask every source by itself whether it has a file, and daemons whether it is pinned."""
+        return find(cid, self._apis, self._gateways)
+
+    def describe(self) -> list[Usage]:
+        """Ask every daemon how much it stores."""
+        return describe(self._apis)
+
+    def collect(self) -> list[Collected]:
+        """Have every daemon remove what nobody pins."""
+        return collect(self._apis)
+
+    def _first(self, act: Callable[[ApiSource], T], what: str) -> T:
         failures = []
         for api in self._apis:
             try:
@@ -189,6 +241,7 @@ def open_store(
     *,
     window: int = WINDOW,
     block_seconds: float = BLOCK_SECONDS,
+    counters: Counters | None = None,
 ) -> ContentStore:
     """Open the store behind these addresses, without contacting them yet.
 
@@ -203,8 +256,9 @@ def open_store(
     from protocol.storage.sources import ApiSource, GatewaySource
 
     return ContentStore(
-        [ApiSource(address) for address in apis],
-        [GatewaySource(url) for url in gateways],
+        [ApiSource(address, block_seconds) for address in apis],
+        [GatewaySource(url, block_seconds) for url in gateways],
         window=window,
         block_seconds=block_seconds,
+        counters=counters,
     )

@@ -1,18 +1,21 @@
 """ipfshttpclient, hardened: replies as sent, bounded in bytes and time, from the host asked.
 
-The library follows redirects, honours proxy variables and netrc, expands gzip, and reads any body
-whole. `Session` and `_Transport` turn all of that off; `translated` turns everything the library
-raises about a broken or hostile source into this area's errors.
+The library follows redirects, honours proxy variables and netrc, expands gzip, reads any body
+whole, and waits for one that drips. `Session` and `_Transport` turn all of that off; `translated`
+turns everything the library raises about a broken or hostile source into this area's errors.
 
 This module imports ipfshttpclient, which is slow; it is imported when a store is opened.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from socket import socket
 from typing import Any, Final
 
 import ipfshttpclient
@@ -23,14 +26,76 @@ from protocol.storage.errors import LimitExceeded, SourceFailed, StoreUnavailabl
 from protocol.storage.fetching import BLOCK_SECONDS, WINDOW
 from protocol.storage.unixfs import MAX_BLOCK
 
-PIECE: Final = 64 * 1024
+PIECE: Final = 64 * 1024  # of what is sent
+MAX_PIECE: Final = 1024 * 1024  # of what is read: a block in one piece costs a third less
 CONNECT_SECONDS: Final = 10.0
+_HEADER_BYTES: Final = 256 * 1024  # more than any honest source sends
 WRITE_SECONDS: Final = 600.0  # a daemon answers `add` only when everything is on its disk
+_GARBAGE_LIST: Final = 1024**3  # names of millions of blocks, read one by one
 HOW_TO_WRITE: Final = "Write it as /ip4/127.0.0.1/tcp/5001 or http://127.0.0.1:5001."
 
 
 class Refused(SourceFailed):
     """The source answered in a way that no honest one does."""
+
+
+class _Wire(io.RawIOBase):
+    """The bytes of one reply, which must have ended in `seconds`.
+
+    A socket's own timeout is for each piece: a source that drips would hold a thread for ever.
+    `allowed` bounds the headers, and is lifted when they have been read.
+    """
+
+    def __init__(self, raw: io.RawIOBase, seconds: float) -> None:
+        self._raw = raw
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self.allowed: float = _HEADER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        if time.monotonic() > self._end:
+            raise TimeoutError(f"the reply took longer than {self._seconds:g} s")
+        if self.allowed <= 0:
+            raise HTTPException(f"more than {_HEADER_BYTES} bytes of headers")
+        count: int | None = self._raw.readinto(buffer)
+        self.allowed -= count or 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Reply(HTTPResponse):
+    """http.client's response, read through a `_Wire`."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._wire = _Wire(self.fp.detach(), sock.gettimeout() or BLOCK_SECONDS)
+        self.fp = io.BufferedReader(self._wire, PIECE)
+
+    def begin(self) -> None:
+        super().begin()
+        self._wire.allowed = float("inf")
+
+
+class _Connection(requests_wrapper.HTTPConnection):  # type: ignore[misc] # no types
+    response_class = _Reply
+
+
+class _SecureConnection(requests_wrapper.HTTPSConnection):  # type: ignore[misc] # no types
+    response_class = _Reply
+
+
+class _Pool(requests_wrapper.HTTPConnectionPool):  # type: ignore[misc] # no types
+    ConnectionCls = _Connection
+
+
+class _SecurePool(requests_wrapper.HTTPSConnectionPool):  # type: ignore[misc] # no types
+    ConnectionCls = _SecureConnection
 
 
 class _Adapter(requests_wrapper.HTTPAdapter):  # type: ignore[misc] # the library ships no types
@@ -40,6 +105,9 @@ class _Adapter(requests_wrapper.HTTPAdapter):  # type: ignore[misc] # the librar
         self.poolmanager = requests_wrapper.PoolManager(
             num_pools=connections, maxsize=max(maxsize, 2 * WINDOW), block=block
         )
+        schemes = self.poolmanager.pool_classes_by_scheme
+        for scheme in schemes:
+            schemes[scheme] = _SecurePool if scheme.startswith("https") else _Pool
 
 
 class Session(requests_wrapper.Session):  # type: ignore[misc] # the library ships no types
@@ -94,10 +162,11 @@ class _Transport(http_requests.ClientSync):  # type: ignore[misc] # the library 
             setattr(session, name, value)
         return session
 
-    def _request(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["chunk_size"] = PIECE
-        closables, pieces = super()._request(*args, **kwargs)
-        return closables, bounded(pieces, MAX_BLOCK, WRITE_SECONDS)
+    def _request(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        kwargs["chunk_size"] = MAX_PIECE
+        closables, pieces = super()._request(method, path, *args, **kwargs)
+        limit = _GARBAGE_LIST if path.strip("/") == "repo/gc" else MAX_BLOCK
+        return closables, bounded(pieces, limit, WRITE_SECONDS)
 
     def _do_raise_for_status(self, response: Any) -> None:
         if response.status_code < 400:
@@ -113,8 +182,8 @@ class _Transport(http_requests.ClientSync):  # type: ignore[misc] # the library 
 class Client(ipfshttpclient.Client):  # type: ignore[misc] # the library ships no types
     """`ipfshttpclient.Client` over `_Transport`, with one session for all threads."""
 
-    def __init__(self, addr: str, auth: tuple[str, str] | None) -> None:
-        timeout = (CONNECT_SECONDS, BLOCK_SECONDS)
+    def __init__(self, addr: str, auth: tuple[str, str] | None, seconds: float) -> None:
+        timeout = (min(CONNECT_SECONDS, seconds), seconds)
         try:
             super().__init__(addr, chunk_size=PIECE)
         except exceptions.AddressError as error:

@@ -13,9 +13,11 @@ Source: https://specs.ipfs.tech/unixfs/ , https://specs.ipfs.tech/ipips/ipip-049
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,10 +37,16 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a file is cut: bytes per leaf, links per node (at least two)."""
+    """How a file is cut: bytes per leaf, links per node (at least two).
+
+    `legacy` is what Kubo made before CIDv1, and still does unless told otherwise: leaves wrapped in
+    dag-pb, links by bare multihash. It is for importing only, and names its root by the digest that
+    the CIDv0 has.
+    """
 
     chunk_size: int
     max_links: int
+    legacy: bool = False
 
     def __post_init__(self) -> None:
         assert self.chunk_size > 0
@@ -59,6 +67,7 @@ class Profile:
 
     def total(self, size: int, height: int) -> int:
         """Return the block bytes of a whole subtree, which its parent states as Tsize."""
+        assert not self.legacy, "files of the legacy profile are imported, never fetched"
         if height == 0:
             return size
         sizes = self.child_sizes(size, height)
@@ -71,6 +80,7 @@ class Profile:
 
 
 UNIXFS_V1_2025: Final = Profile(chunk_size=1024 * 1024, max_links=1024)
+UNIXFS_V0_2015: Final = Profile(chunk_size=256 * 1024, max_links=174, legacy=True)
 
 # What peers and daemons exchange at most; ours have a chunk, or 1024 links of some 50 bytes.
 MAX_BLOCK: Final = 2 * 1024 * 1024
@@ -80,10 +90,16 @@ _DATA_TAG: Final = 0x0A
 _HASH_TAG: Final = 0x0A
 _FILE_HEADER: Final = b"\x08\x02\x18"
 _DIGEST_AT: Final = 8  # link tag, link length, hash tag, hash length, four CID bytes
-_NOT_OURS: Final = (
-    "The content is not a plain file in the unixfs-v1-2025 profile (1 MiB raw leaves, 1024 links), "
-    "so its CID does not follow from its bytes. Publish it again with this profile."
-)
+_OTHER_KINDS: Final = {1: "a folder", 4: "a symbolic link", 5: "a sharded folder (HAMT)"}
+
+
+def _not_ours(kind: int | None = None) -> CidMismatch:
+    what = f"is {_OTHER_KINDS[kind]}, and" if kind in _OTHER_KINDS else "is"
+    return CidMismatch(
+        f"the content {what} not a plain file in the unixfs-v1-2025 profile (1 MiB raw leaves, "
+        "1024 links), so its CID does not follow from its bytes. "
+        "Publish single files with this profile."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +121,33 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _encode_link(link: Link) -> bytes:
-    # PBLink: 1 Hash, 2 Name (present and empty), 3 Tsize.
-    body = b"\x0a\x24" + bytes(link.cid) + b"\x12\x00\x18" + encode_varint(link.total)
+def _encode_link(link: Link, legacy: bool = False) -> bytes:
+    # PBLink: 1 Hash, 2 Name (present and empty), 3 Tsize. A CIDv0 is the multihash alone.
+    name = bytes(link.cid)[2:] if legacy else bytes(link.cid)
+    body = bytes((_HASH_TAG, len(name))) + name + b"\x12\x00\x18" + encode_varint(link.total)
     return bytes((_LINK_TAG, len(body))) + body
 
 
-def encode_node(links: Iterable[Link]) -> bytes:
+def _encode_leaf(chunk: Buffer, legacy: bool) -> tuple[Link, Buffer]:
+    """Return the link to a leaf and its block."""
+    if not legacy:
+        return Link(Cid.of_block(RAW, chunk), len(chunk), len(chunk)), chunk
+    # UnixFS Data: 1 Type = File (2), 2 Data (absent when empty), 3 filesize.
+    size = encode_varint(len(chunk))
+    data = b"".join((b"\x12", size, chunk)) if chunk else b""
+    inner = b"\x08\x02" + data + b"\x18" + size
+    block = bytes((_DATA_TAG,)) + encode_varint(len(inner)) + inner
+    return Link(Cid.of_block(DAG_PB, block), len(chunk), len(block)), block
+
+
+def encode_node(links: Iterable[Link], legacy: bool = False) -> bytes:
     """Serialise one inner node: dag-pb links first, then the UnixFS file header."""
     links = tuple(links)
     # UnixFS Data: 1 Type = File (2), 3 filesize, 4 blocksizes (not packed).
     header = _FILE_HEADER + encode_varint(sum(link.size for link in links))
     header += b"".join(b"\x20" + encode_varint(link.size) for link in links)
     data = bytes((_DATA_TAG,)) + encode_varint(len(header)) + header
-    return b"".join(_encode_link(link) for link in links) + data
+    return b"".join(_encode_link(link, legacy) for link in links) + data
 
 
 class DagBuilder:
@@ -147,7 +176,7 @@ class DagBuilder:
 
     def _close(self, level: int) -> None:
         links, self._levels[level] = self._levels[level], []
-        block = encode_node(links)
+        block = encode_node(links, self._profile.legacy)
         cid = Cid.of_block(DAG_PB, block)
         self._emit(cid, block)
         total = len(block) + sum(link.total for link in links)
@@ -186,9 +215,9 @@ def blocks_of_stream(
     made: list[tuple[Cid, bytes]] = []
     builder = DagBuilder(lambda cid, block: made.append((cid, block)), profile)
     for chunk in chunks(stream, profile.chunk_size):
-        cid = Cid.of_block(RAW, chunk)
-        builder.add(Link(cid, len(chunk), len(chunk)))
-        yield cid, chunk
+        leaf, block = _encode_leaf(chunk, profile.legacy)
+        builder.add(leaf)
+        yield leaf.cid, bytes(block)
         yield from made
         made.clear()
     builder.finish()
@@ -197,9 +226,28 @@ def blocks_of_stream(
 
 def cid_of_file(path: Path, profile: Profile = UNIXFS_V1_2025) -> Cid:
     """Compute the CID of a file, at hashing speed and in constant memory."""
-    with path.open("rb", buffering=0) as stream:
-        # A file has at least one block, and the last one is the root.
-        return deque(blocks_of_stream(stream, profile), maxlen=1)[0][0]
+    builder = DagBuilder(lambda _cid, _block: None, profile)
+    buffer = memoryview(bytearray(profile.chunk_size))  # one for all leaves: nothing is copied
+    with path.open("rb", buffering=0) as file:
+        leaf = _read_leaf(file, buffer)
+        while True:
+            builder.add(_encode_leaf(leaf, profile.legacy)[0])
+            if len(leaf) < len(buffer) or not (leaf := _read_leaf(file, buffer)):
+                return builder.finish().cid
+
+
+def _read_leaf(file: FileIO, buffer: memoryview) -> memoryview:
+    """Read a whole chunk, or what is left of the file."""
+    filled = 0
+    while filled < len(buffer) and (count := file.readinto(buffer[filled:])):
+        filled += count
+    return buffer[:filled]
+
+
+def cid_of_stream(stream: Reader, profile: Profile = UNIXFS_V1_2025) -> Cid:
+    """Compute the CID of what a stream still holds."""
+    # A file has at least one block, and the last one is the root.
+    return deque(blocks_of_stream(stream, profile), maxlen=1)[0][0]
 
 
 def cid_of_bytes(data: Buffer, profile: Profile = UNIXFS_V1_2025) -> Cid:
@@ -207,9 +255,46 @@ def cid_of_bytes(data: Buffer, profile: Profile = UNIXFS_V1_2025) -> Cid:
     view = memoryview(data).cast("B")
     builder = DagBuilder(lambda _cid, _block: None, profile)
     for start in range(0, max(len(view), 1), profile.chunk_size):
-        chunk = view[start : start + profile.chunk_size]
-        builder.add(Link(Cid.of_block(RAW, chunk), len(chunk), len(chunk)))
+        leaf, _ = _encode_leaf(view[start : start + profile.chunk_size], profile.legacy)
+        builder.add(leaf)
     return builder.finish().cid
+
+
+class CidReader:
+    """Another stream, read through; its CID is known once it has been read to its end."""
+
+    def __init__(self, stream: Reader, profile: Profile = UNIXFS_V1_2025) -> None:
+        assert not profile.legacy, "a wrapped leaf is hashed with its size before it"
+        self._stream = stream
+        self._chunk_size = profile.chunk_size
+        self._builder = DagBuilder(lambda _cid, _block: None, profile)
+        self._leaf = hashlib.sha256()
+        self._leaf_size = 0
+        self._any = False
+        self.ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """Return 1 to `size` bytes, or none at the end."""
+        # No piece reaches over the end of a leaf, so none has to be cut.
+        data = self._stream.read(min(size, self._chunk_size - self._leaf_size))
+        self._leaf.update(data)
+        self._leaf_size += len(data)
+        self.ended = not data
+        if self._leaf_size == self._chunk_size:
+            self._close_leaf()
+        return data
+
+    def _close_leaf(self) -> None:
+        cid = Cid(RAW, self._leaf.digest())
+        self._builder.add(Link(cid, self._leaf_size, self._leaf_size))
+        self._leaf, self._leaf_size, self._any = hashlib.sha256(), 0, True
+
+    def cid(self) -> Cid:
+        """Return the CID of what was read; the stream has `ended`. Call it once."""
+        assert self.ended, "the rest would have another CID"
+        if self._leaf_size or not self._any:
+            self._close_leaf()
+        return self._builder.finish().cid
 
 
 def declared_size(block: bytes) -> int:
@@ -223,13 +308,13 @@ def declared_size(block: bytes) -> int:
             length, at = _read_varint(block, at + 1)
             at += length
         if block[at] != _DATA_TAG:
-            raise CidMismatch(_NOT_OURS)
+            raise _not_ours()
         _, at = _read_varint(block, at + 1)
         if block[at : at + 3] != _FILE_HEADER:
-            raise CidMismatch(_NOT_OURS)
+            raise _not_ours(block[at + 1] if block[at] == _FILE_HEADER[0] else None)
         return _read_varint(block, at + 3)[0]
     except IndexError as error:
-        raise CidMismatch(_NOT_OURS) from error
+        raise _not_ours() from error
 
 
 def read_children(
@@ -249,11 +334,11 @@ def read_children(
         total = last if index == len(sizes) - 1 else first
         digest = block[at + _DIGEST_AT : at + _DIGEST_AT + 32]
         if len(digest) != 32:
-            raise CidMismatch(_NOT_OURS)
+            raise _not_ours()
         links.append(Link(Cid(codec, digest), part, total))
         at += len(_encode_link(links[-1]))
     if encode_node(links) != block:
-        raise CidMismatch(_NOT_OURS)
+        raise _not_ours()
     return links
 
 
@@ -265,7 +350,7 @@ def _read_varint(block: bytes | memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise CidMismatch(_NOT_OURS)
+    raise _not_ours()
 
 
 def links_of(block: bytes) -> list[Cid]:

@@ -14,9 +14,11 @@ import pytest
 
 from protocol.storage.cid import Cid
 from protocol.storage.node import NodeProcess, start_node
+from protocol.storage.node.repo import Repo
 from protocol.storage.store import ContentStore, open_store
 from protocol.storage.unixfs import blocks_of_stream
 
+MIB = 1024 * 1024
 Answer = Callable[["Request"], None]
 
 
@@ -108,3 +110,10 @@ def closed_port() -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "store"
+
+
+@pytest.fixture
+def repo(folder: Path) -> Iterator[Repo]:
+    opened = Repo(folder, quota=64 * MIB, grace=0.0)
+    yield opened
+    opened.close()

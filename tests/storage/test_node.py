@@ -1,22 +1,20 @@
-"""The embedded node: durability, quota, pins, collection, and whom it refuses."""
+"""The embedded node: what it answers, and whom it refuses."""
 
 from __future__ import annotations
 
-import errno
 import http.client
 import io
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import ipfshttpclient
+import psutil
 import pytest
 
 from protocol.storage.car import read_car_blocks, read_car_root, write_car
@@ -25,145 +23,14 @@ from protocol.storage.errors import (
     CidMismatch,
     LimitExceeded,
     NodeFailed,
-    NodeLocked,
-    NotFound,
-    StoreUnavailable,
 )
 from protocol.storage.node import NodeProcess, start_node
-from protocol.storage.node.pins import PinJournal
 from protocol.storage.node.repo import Repo
 from protocol.storage.store import open_store
-from protocol.storage.unixfs import blocks_of_stream, cid_of_bytes, encode_node
+from protocol.storage.unixfs import Link, cid_of_bytes, encode_node
+from tests.support.node_calls import ask, call, form
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def repo(folder: Path) -> Iterator[Repo]:
-    opened = Repo(folder, quota=64 * MIB, grace=0.0)
-    yield opened
-    opened.close()
-
-
-def ask(
-    url: str, method: str, path: str, body: bytes = b"", **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-    try:
-        connection.request(
-            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        reply = connection.getresponse()
-        return reply.status, dict(reply.getheaders()), reply.read()
-    finally:
-        connection.close()
-
-
-def call(node: NodeProcess, command: str, body: bytes = b"", **headers: str) -> list[object]:
-    status, _, content = ask(node.api_url, "POST", f"/api/v0/{command}", body, **headers)
-    assert status == 200, content
-    return [json.loads(line) for line in content.splitlines()]
-
-
-def form(data: bytes) -> tuple[bytes, dict[str, str]]:
-    head = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="../../x"\r\n\r\n'
-    return head + data + b"\r\n--XX--\r\n", {"Content_Type": "multipart/form-data; boundary=XX"}
-
-
-def test_published_content_survives_kill_9(folder: Path) -> None:
-    """Publishing goes on while the process dies: all that was acknowledged is there, and whole."""
-    acknowledged: dict[Cid, bytes] = {}
-    process = start_node(folder)
-
-    def publish() -> None:
-        with open_store([process.api_url]) as store:
-            while True:
-                data = os.urandom(MIB + len(acknowledged))
-                try:
-                    acknowledged[store.publish_bytes(data)] = data
-                except StoreUnavailable:
-                    return
-
-    thread = threading.Thread(target=publish)
-    thread.start()
-    while len(acknowledged) < 5:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    thread.join(20)
-    process.stop()
-    with start_node(folder) as again, open_store([again.api_url]) as store:
-        pins = call(again, "pin/ls")[0]["Keys"]
-        for cid, data in acknowledged.items():
-            assert store.fetch_bytes(cid, len(data)) == data
-            assert str(cid) in pins
-        assert list((folder / "tmp").iterdir()) == []
-        stat = call(again, "repo/stat")[0]
-        stored = [path.stat().st_size for path in folder.glob("blocks/*/*")]
-        assert (stat["NumObjects"], stat["RepoSize"]) == (len(stored), sum(stored))
-
-
-def test_block_gets_its_name_only_once_its_bytes_are_synced(
-    repo: Repo, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a power cut would show: the named file is the one synced, its folder after it."""
-    synced: list[tuple[int, bool]] = []
-    sync = os.fsync
-
-    def watch(fd: int) -> None:
-        synced.append((os.fstat(fd).st_ino, any(folder.glob("blocks/*/*"))))
-        sync(fd)
-
-    monkeypatch.setattr(os, "fsync", watch)
-    repo.put(cid_of_bytes(b"durable"), b"durable")
-    path = next(folder.glob("blocks/*/*"))
-    assert synced == [
-        (path.stat().st_ino, False),
-        (path.parent.stat().st_ino, True),
-        (path.parent.parent.stat().st_ino, True),
-    ]
-
-
-def test_failed_write_leaves_no_block_and_gives_its_quota_back(
-    repo: Repo, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_fd: int) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="no space"):
-            repo.put(cid_of_bytes(b"durable"), b"durable")
-    assert [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size == 7] == []
-    assert (repo.blocks.used, repo.blocks.count) == (0, 0)
-
-
-def test_second_process_on_one_folder_is_refused(node: NodeProcess, folder: Path) -> None:
-    with start_node(folder), pytest.raises(NodeLocked, match=str(folder)):
-        start_node(folder)
-    with start_node(folder) as freed:
-        assert freed.pid
-
-
-def test_node_stops_cleanly_on_sigterm_and_with_its_parent(folder: Path) -> None:
-    process = start_node(folder)
-    os.kill(process.pid, signal.SIGTERM)
-    assert process._process.wait(10) == 0
-    process.stop()
-    code = (
-        "import os, sys, pathlib; from protocol.storage.node import start_node;"
-        "node = start_node(pathlib.Path(sys.argv[1]));"
-        "print(node.pid, flush=True); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
-    for _ in range(100):
-        if not Path(f"/proc/{int(done.stdout)}").exists():
-            break
-        time.sleep(0.05)
-    with start_node(folder) as after:
-        assert after.pid != int(done.stdout)
 
 
 def test_taken_port_and_foreign_host_are_refused(node: NodeProcess, folder: Path) -> None:
@@ -304,102 +171,6 @@ def test_gateway_serves_blocks_and_dags_and_nothing_else(node: NodeProcess) -> N
         assert ask(gateway, method, f"/ipfs/{cid}?format=raw")[0] == 405
 
 
-def test_collection_keeps_pins_and_drops_the_rest(repo: Repo) -> None:
-    kept, _ = repo.add(io.BytesIO(os.urandom(2 * MIB + 3)), pin=True, only_hash=False)
-    loose, _ = repo.add(io.BytesIO(os.urandom(MIB + 3)), pin=False, only_hash=False)
-    gone = set(repo.collect())
-    assert loose.digest in gone
-    assert len(gone) == 3
-    assert len(list(repo.walk(kept))) == 4
-    repo.pins.remove(kept)
-    assert len(list(repo.collect())) == 4
-    assert (repo.blocks.used, repo.blocks.count) == (0, 0)
-
-
-def test_collection_spares_what_is_young(folder: Path) -> None:
-    repo = Repo(folder, grace=3600)
-    cid, _ = repo.add(io.BytesIO(b"just arrived"), pin=False, only_hash=False)
-    assert list(repo.collect()) == []
-    old = time.time() - 7200
-    path = next(folder.glob("blocks/*/*"))
-    os.utime(path, (old, old))
-    repo.put(cid, b"just arrived")  # asked for again: young again
-    assert list(repo.collect()) == []
-    os.utime(path, (old, old))
-    assert list(repo.collect()) == [cid.digest]
-    repo.close()
-
-
-def test_pin_needs_the_whole_dag(repo: Repo) -> None:
-    blocks = dict(blocks_of_stream(io.BytesIO(os.urandom(2 * MIB))))
-    *leaves, root = blocks
-    repo.put(root, blocks[root])
-    repo.put(leaves[0], blocks[leaves[0]])
-    with pytest.raises(NotFound, match=str(leaves[1])):
-        repo.pin(root)
-    repo.put(leaves[1], blocks[leaves[1]])
-    repo.pin(root)
-
-
-def test_quota_holds_against_parallel_writers_and_frees_on_demand(folder: Path) -> None:
-    repo = Repo(folder, quota=10 * MIB, grace=0.0)
-    cid, _ = repo.add(io.BytesIO(os.urandom(4 * MIB)), pin=True, only_hash=False)
-    refused = []
-
-    def write() -> None:
-        for _ in range(3):
-            block = os.urandom(MIB)
-            try:
-                repo.blocks.put(Cid.of_block(RAW, block), block)
-            except LimitExceeded:
-                refused.append(block)
-
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stored = sum(path.stat().st_size for path in folder.glob("blocks/*/*"))
-    assert stored == repo.blocks.used <= 10 * MIB
-    assert len(refused) == 12 - 5
-    # `put` of the repo makes room by itself, but never at a pin's cost.
-    for _ in range(12):
-        block = os.urandom(MIB)
-        repo.put(Cid.of_block(RAW, block), block)
-    assert len(list(repo.walk(cid))) == 5
-    repo.close()
-
-
-def test_content_over_the_quota_is_refused_and_costs_no_pin(folder: Path) -> None:
-    repo = Repo(folder, quota=4 * MIB)
-    kept, _ = repo.add(io.BytesIO(os.urandom(2 * MIB)), pin=True, only_hash=False)
-    try:
-        with pytest.raises(LimitExceeded):
-            repo.add(io.BytesIO(os.urandom(3 * MIB)), pin=True, only_hash=False)
-        assert len(list(repo.walk(kept))) == 3
-        assert list(repo.pins.live()) == [kept]
-    finally:
-        repo.close()
-
-
-def test_quota_error_reaches_the_publisher(folder: Path) -> None:
-    with (
-        start_node(folder, quota=2 * MIB) as small,
-        open_store([small.api_url]) as store,
-        pytest.raises(StoreUnavailable, match="quota"),
-    ):
-        store.publish_bytes(os.urandom(6 * MIB))
-
-
-def test_block_that_the_disk_spoilt_is_missing_not_wrong(repo: Repo, folder: Path) -> None:
-    cid, _ = repo.add(io.BytesIO(b"precious"), pin=True, only_hash=False)
-    next(folder.glob("blocks/*/*")).write_bytes(b"rotten!!")
-    with pytest.raises(NotFound, match="damaged"):
-        repo.blocks.get(cid)
-    repo.put(cid, b"precious")
-    assert repo.blocks.get(cid) == b"precious"
-
-
 def test_wrong_or_fat_block_is_refused(repo: Repo) -> None:
     with pytest.raises(CidMismatch):
         repo.put(cid_of_bytes(b"a"), b"b")
@@ -423,31 +194,6 @@ def test_names_inside_a_dag_become_no_paths(repo: Repo, folder: Path) -> None:
         list(repo.read(root))
 
 
-def test_pin_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
-    now = [1000.0]
-    path = tmp_path / "pins.journal"
-    journal = PinJournal(path, lambda: now[0])
-    one, two, three = (cid_of_bytes(bytes([n])) for n in range(3))
-    journal.add(one)
-    journal.add(two, expires_in=10)
-    journal.add(three)
-    assert journal.remove(three)
-    assert not journal.remove(three)
-    journal.close()
-    with path.open("ab") as file:
-        file.write(f'\n["{three}", nu'.encode())
-    journal = PinJournal(path, lambda: now[0])
-    assert journal.live() == {one: None, two: 1010.0}
-    journal.add(one, expires_in=1)  # a shorter pin never replaces a longer one
-    journal.add(two, expires_in=20)
-    now[0] += 15
-    assert journal.live() == {one: None, two: 1020.0}
-    now[0] += 10
-    assert journal.live() == {one: None}
-    assert not journal.remove(two)
-    journal.close()
-
-
 def test_broken_upload_leaves_the_connection_and_the_node_usable(node: NodeProcess) -> None:
     address = urlsplit(node.api_url)
     connection = http.client.HTTPConnection(address.netloc, timeout=5)
@@ -466,3 +212,39 @@ def test_inner_node_of_nothing_is_no_file(repo: Repo) -> None:
     repo.put(cid, block)
     with pytest.raises(CidMismatch):
         list(repo.read(cid))
+
+
+def reaches(host: str, url: str) -> bool:
+    try:
+        socket.create_connection((host, urlsplit(url).port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_gateway_alone_listens_elsewhere(folder: Path) -> None:
+    """127.0.0.2 stands for any other address of this machine."""
+    with start_node(folder, gateway_host="0.0.0.0") as open_node:
+        assert reaches("127.0.0.2", open_node.gateway_url)
+        assert reaches("127.0.0.1", open_node.api_url)
+        assert not reaches("127.0.0.2", open_node.api_url)
+    with start_node(folder) as closed:
+        assert reaches("127.0.0.1", closed.gateway_url)
+        assert not reaches("127.0.0.2", closed.gateway_url)
+
+
+def test_gateway_never_fetches_upstream(node: NodeProcess) -> None:
+    """Asked for what it lacks, it says so at once, and its process has dialled nobody."""
+    missing = cid_of_bytes(os.urandom(9))
+    root = Cid.of_block(DAG_PB, encode_node([Link(missing, 9, 9)]))
+    body, headers = form(encode_node([Link(missing, 9, 9)]))
+    call(node, "block/put?cid-codec=dag-pb", body, **headers)
+    own = {urlsplit(url).port for url in (node.api_url, node.gateway_url)}
+    began = time.monotonic()
+    for path in (f"/ipfs/{missing}?format=raw", f"/ipfs/{missing}?format=car"):
+        assert ask(node.gateway_url, "GET", path)[0] == 404
+        for connection in psutil.Process(node.pid).net_connections("inet"):
+            assert connection.laddr.port in own, connection
+    with pytest.raises(http.client.IncompleteRead):
+        ask(node.gateway_url, "GET", f"/ipfs/{root}?format=car")
+    assert time.monotonic() - began < 5

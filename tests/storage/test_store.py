@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import ipfshttpclient
 import pytest
 
 from protocol.storage.cid import Cid
+from protocol.storage.counters import Counters
 from protocol.storage.errors import (
     CidMismatch,
     LimitExceeded,
@@ -21,7 +24,7 @@ from protocol.storage.errors import (
 )
 from protocol.storage.node import NodeProcess
 from protocol.storage.store import ContentStore, open_store
-from protocol.storage.unixfs import cid_of_bytes, cid_of_file
+from protocol.storage.unixfs import CidReader, Reader, cid_of_bytes, cid_of_file
 
 MIB = 1024 * 1024
 SIZES = [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB, 5 * MIB + 7]
@@ -136,6 +139,50 @@ def test_fetch_resumes_and_repairs_what_is_there(
     assert len(asked) == 4
 
 
+FETCH = """
+import sys
+from pathlib import Path
+from protocol.storage.cid import Cid
+from protocol.storage.store import open_store
+
+with open_store([sys.argv[1]]) as store:
+    store.fetch(Cid.parse(sys.argv[2]), Path(sys.argv[3]), 1 << 30)
+"""
+
+
+def test_fetch_killed_at_half_refetches_only_what_was_missing(
+    serve: Callable[..., str], honest: Callable[[bytes], dict[Cid, bytes]], tmp_path: Path
+) -> None:
+    data = os.urandom(40 * MIB + 3)
+    blocks = honest(data)
+    cid, part = cid_of_bytes(data), tmp_path / "dest.part"
+
+    def answer(request: object) -> None:
+        time.sleep(0.1)  # long enough to be caught in the middle
+        request.send(blocks[request.cid])
+
+    url = serve(answer)
+    command = [sys.executable, "-c", FETCH, url, str(cid), str(tmp_path / "dest")]
+    with subprocess.Popen(command) as process:
+        while not part.exists() or part.stat().st_blocks * 512 < len(data) // 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+        process.kill()
+    left = part.read_bytes()
+    starts = range(0, len(data), MIB)
+    missing = sum(len(data[n : n + MIB]) for n in starts if left[n : n + MIB] != data[n : n + MIB])
+    assert 0 < missing < len(data)
+    counters, heard = Counters(), []
+    with open_store([url], counters=counters) as store:
+        store.fetch(cid, tmp_path / "dest", len(data), progress=lambda *told: heard.append(told))
+    assert (tmp_path / "dest").read_bytes() == data
+    totals = counters.totals()
+    assert totals["fetched_bytes"] <= 1.01 * missing
+    assert totals["resumed_bytes"] == len(data) - missing
+    assert heard[0] == (0, len(data))
+    assert heard[-1] == (len(data), len(data))
+
+
 def test_longer_part_file_does_not_leave_a_tail(store: ContentStore, tmp_path: Path) -> None:
     data = os.urandom(MIB + 1)
     cid = store.publish_bytes(data)
@@ -200,7 +247,13 @@ def test_daemon_that_cuts_files_its_own_way_gets_our_blocks(
 
     data = os.urandom(2 * MIB + 3)
     cid = cid_of_bytes(data)
-    monkeypatch.setattr(ApiSource, "_add", lambda _self, _stream, _cid: False)
+    add = ApiSource._add
+
+    def cut_differently(source: ApiSource, stream: Reader) -> str:
+        add(source, stream)
+        return str(cid_of_bytes(b"as version 0 would"))
+
+    monkeypatch.setattr(ApiSource, "_add", cut_differently)
     assert store.publish_bytes(data) == cid
     assert store.fetch_bytes(cid, len(data)) == data
     with ipfshttpclient.Client(f"/ip4/127.0.0.1/tcp/{node.api_url.rsplit(':', 1)[1]}") as client:
@@ -211,19 +264,49 @@ def test_daemon_that_cuts_files_its_own_way_gets_our_blocks(
 def test_file_that_changes_while_it_is_published_is_refused(
     store: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from protocol.storage import store as module
+    """A daemon that cuts it differently is sent it twice, and must get the same."""
+    from protocol.storage.sources import ApiSource
 
     path = tmp_path / "file"
     path.write_bytes(b"before")
+    add = ApiSource._add
 
-    def then_change(file: Path) -> Cid:
-        cid = cid_of_file(file)
-        file.write_bytes(b"after")
-        return cid
+    def then_change(source: ApiSource, stream: Reader) -> str:
+        add(source, stream)
+        path.write_bytes(b"after")
+        return str(cid_of_bytes(b"as version 0 would"))
 
-    monkeypatch.setattr(module, "cid_of_file", then_change)
+    monkeypatch.setattr(ApiSource, "_add", then_change)
     with pytest.raises(CidMismatch, match="changed"):
         store.publish(path)
+
+
+def test_file_that_grows_while_it_is_published_is_named_by_what_was_sent(
+    store: ContentStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(2 * MIB))
+    grown = []
+
+    def grow(done: int, _size: int) -> None:
+        if done > MIB and not grown:
+            grown.append(done)
+            with path.open("ab") as file:
+                file.write(b"more")
+
+    cid = store.publish(path, progress=grow)
+    assert cid == cid_of_file(path)
+    assert store.fetch_bytes(cid, 3 * MIB) == path.read_bytes()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_stream_read_through_has_the_cid_of_its_bytes(size: int) -> None:
+    data = os.urandom(size)
+    reader = CidReader(io.BytesIO(data))
+    read = bytearray()
+    while piece := reader.read(300_007):
+        read += piece
+    assert (bytes(read), reader.cid()) == (data, cid_of_bytes(data))
 
 
 def test_pin_and_unpin_are_idempotent(store: ContentStore) -> None:

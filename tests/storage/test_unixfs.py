@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from protocol.storage.cid import DAG_PB, RAW, Cid
 from protocol.storage.errors import CidMismatch, MalformedCid
 from protocol.storage.unixfs import (
+    UNIXFS_V0_2015,
     UNIXFS_V1_2025,
     DagBuilder,
     Link,
@@ -29,6 +30,7 @@ from protocol.storage.unixfs import (
     links_of,
     read_children,
 )
+from tests.support.kubo_library import multihash
 
 MIB = 1024 * 1024
 SMALL = Profile(chunk_size=4, max_links=3)
@@ -85,14 +87,6 @@ def second_construction(
     return row[0][0]
 
 
-def base58(data: bytes) -> str:
-    number, text = int.from_bytes(data), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"[digit] + text
-    return text
-
-
 # Source: kubo test/cli/cid_profiles_test.go and the conformance suite of ipfs-unixfs-importer.
 @pytest.mark.parametrize(
     ("seed", "size", "cid"),
@@ -140,16 +134,32 @@ def test_link_limit_matches_published_vectors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "cid"),
+    ("seed", "size", "cid"),
     [
-        (44544 * 1024, "QmUbBALi174SnogsUzLpYbD4xPiBSFANF4iztWCsHbMKh2"),
-        (44800 * 1024, "QmepeWtdmS1hHXx1oZXsPUv6bMrfRRKfZcoPPU4eEfjnbf"),
+        ("chunk-v0-seed", 262144, "QmWmRj3dFDZdb6ABvbmKhEL6TmPbAfBZ1t5BxsEyJrcZhE"),
+        ("chunk-v0-seed", 262145, "QmYyLxtzZyW22zpoVAtKANLRHpDjZtNeDjQdJrcQNWoRkJ"),
+        ("v0-seed", 174 * 262144, "QmUbBALi174SnogsUzLpYbD4xPiBSFANF4iztWCsHbMKh2"),
+        ("v0-seed", 174 * 262144 + 1, "QmV81WL765sC8DXsRhE5fJv2rwhS4icHRaf3J9Zk5FdRnW"),
+        ("v0-seed", 175 * 262144, "QmepeWtdmS1hHXx1oZXsPUv6bMrfRRKfZcoPPU4eEfjnbf"),
     ],
 )
-def test_second_construction_matches_vectors_of_the_older_profile(size: int, cid: str) -> None:
-    data = keystream("v0-seed").encrypt(bytes(size))
+def test_both_constructions_match_vectors_of_the_older_profile(
+    seed: str, size: int, cid: str
+) -> None:
+    data = keystream(seed).encrypt(bytes(size))
     made = second_construction(data, 256 * 1024, 174, raw_leaves=False, version=0)
-    assert base58(made) == cid
+    assert made == multihash(cid)
+    assert bytes(cid_of_bytes(data, UNIXFS_V0_2015))[2:] == made
+    *_, (root, _) = blocks_of_stream(io.BytesIO(data), UNIXFS_V0_2015)
+    assert bytes(root)[2:] == made
+
+
+def test_small_and_empty_files_match_vectors_of_the_older_profile() -> None:
+    for data, cid in (
+        (b"hello world", "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD"),
+        (b"", "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH"),
+    ):
+        assert bytes(cid_of_bytes(data, UNIXFS_V0_2015))[2:] == multihash(cid)
 
 
 @pytest.mark.parametrize("links", [2, 3, 1024])
@@ -159,6 +169,21 @@ def test_both_constructions_agree_at_every_width_edge(links: int, chunks: int, e
     data = random.Random(chunks).randbytes(4 * chunks + extra)
     profile = Profile(chunk_size=4, max_links=links)
     assert bytes(cid_of_bytes(data, profile)) == second_construction(data, 4, links)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_both_constructions_agree_on_deep_dags(seed: int) -> None:
+    """Thousands of leaves, up to thirteen levels above them, in both forms of links."""
+    source = random.Random(seed)
+    links = source.choice([2, 2, 3, 4, 7])
+    chunk = source.randrange(1, 6)
+    data = source.randbytes(chunk * source.randrange(3_000, 9_000) + source.randrange(chunk))
+    profile = Profile(chunk, links)
+    assert profile.height(len(data)) >= 5
+    assert bytes(cid_of_bytes(data, profile)) == second_construction(data, chunk, links)
+    older = Profile(chunk, links, legacy=True)
+    made = second_construction(data, chunk, links, raw_leaves=False, version=0)
+    assert bytes(cid_of_bytes(data, older))[2:] == made
 
 
 @given(st.binary(max_size=400), st.integers(1, 9), st.integers(2, 5))

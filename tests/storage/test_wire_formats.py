@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,6 @@ from protocol.storage.errors import CidMismatch, LimitExceeded
 from protocol.storage.node.multipart import BadRequest, ChunkedBody, FilePart
 from protocol.storage.node.repo import Repo
 from protocol.storage.unixfs import cid_of_bytes
-
-
-@pytest.fixture
-def repo(folder: Path) -> Iterator[Repo]:
-    opened = Repo(folder)
-    yield opened
-    opened.close()
 
 
 def form(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from protocol.storage.unixfs import Reader
 
 _LINE: Final = 8 * 1024
 _HEADERS: Final = 32
-_PIECE: Final = 64 * 1024
+_PIECE: Final = 256 * 1024
 
 
 class BadRequest(StorageError):
@@ -107,7 +107,7 @@ class FilePart:
             safe = at if at >= 0 else len(self._buffer) - len(self._mark) + 1
             if safe > 0:
                 count = min(safe, size)
-                data = bytes(self._buffer[:count])
+                data = bytes(memoryview(self._buffer)[:count])
                 del self._buffer[:count]
                 return data
             if at == 0:

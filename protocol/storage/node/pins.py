@@ -16,6 +16,7 @@ from pathlib import Path
 
 from protocol.storage.cid import Cid
 from protocol.storage.landing import sync_folder
+from protocol.storage.node.blocks import FULL
 
 
 class PinJournal:
@@ -46,12 +47,18 @@ class PinJournal:
     def _rewrite(self) -> None:
         """Replace the journal by its outcome, so that it does not grow for ever."""
         fresh = self._path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            for cid, expires in self.live().items():
-                file.write(_line(cid, expires))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        try:
+            with fresh.open("wb") as file:
+                for cid, expires in self.live().items():
+                    file.write(_line(cid, expires))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+        except OSError as error:
+            # On a full disk the journal stays as it is, so that the node starts and can make room.
+            if error.errno not in FULL:
+                raise
+            fresh.unlink(missing_ok=True)
         sync_folder(self._path.parent)
 
     def add(self, cid: Cid, expires_in: float | None = None) -> None:

@@ -29,6 +29,11 @@ class NodeProcess:
     pid: int
     _process: subprocess.Popen[bytes] = field(repr=False)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Stop the node and wait for it; stopping twice is fine. Raises `NodeFailed`."""
         if self._process.stdin is not None:

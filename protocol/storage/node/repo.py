@@ -6,15 +6,20 @@ read, so none can become a path.
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from protocol.storage.car import read_car_blocks, read_car_root, write_car
 from protocol.storage.cid import DAG_PB, RAW, Cid
 from protocol.storage.errors import CidMismatch, LimitExceeded, NotFound
-from protocol.storage.node.blocks import BlockFolder
+from protocol.storage.node.blocks import BlockFolder, check_block
 from protocol.storage.node.pins import PinJournal
 from protocol.storage.unixfs import (
     UNIXFS_V1_2025,
@@ -28,6 +33,7 @@ from protocol.storage.unixfs import (
 
 GRACE_SECONDS: Final = 3600.0
 DEFAULT_QUOTA: Final = 64 * 1024**3
+_BATCH: Final = 8  # blocks of a stream that go to the disk together
 
 
 class Repo:
@@ -43,32 +49,70 @@ class Repo:
         self._grace = grace
         # Pinning and collecting exclude each other: a DAG found whole stays whole until pinned.
         self._roots = threading.Lock()
+        self._arriving: dict[int, set[bytes]] = {}
 
     def close(self) -> None:
         """Release the folder."""
         self.pins.close()
         self.blocks.close()
 
-    def put(self, cid: Cid, block: bytes) -> None:
-        """Keep a block; when the quota is used up, collect garbage once and try again."""
+    def put(self, cid: Cid, block: bytes, *, pin: bool = False) -> None:
+        """Keep a block of a stranger; raises what `BlockFolder.put` raises."""
+        check_block(cid, block)
+        with self._arrival() as arriving:
+            self._put_all([(cid, block)], arriving)
+            if pin:
+                self.pin(cid)
+
+    @contextmanager
+    def _arrival(self) -> Iterator[set[bytes]]:
+        """Protect the blocks of one upload, by the digests put in the set, until it is pinned."""
+        arriving: set[bytes] = set()
+        self._arriving[id(arriving)] = arriving
         try:
-            self.blocks.put(cid, block)
+            yield arriving
+        finally:
+            del self._arriving[id(arriving)]
+
+    def _put_all(self, blocks: list[tuple[Cid, bytes]], arriving: set[bytes]) -> None:
+        """Keep blocks; when there is no room, collect garbage once and try again."""
+        # INVARIANT: a block is protected before it is looked for or written.
+        arriving.update(cid.digest for cid, _ in blocks)
+        try:
+            self.blocks.put_all(blocks)
         except LimitExceeded:
             if not any(True for _ in self.collect()):
                 raise
-            self.blocks.put(cid, block)
+            self.blocks.put_all(blocks)
+
+    def _put_stream(self, blocks: Iterator[tuple[Cid, bytes]], arriving: set[bytes]) -> None:
+        """Keep blocks as they come: while some are on their way to the disk, the next arrive."""
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+            written = writer.submit(self._put_all, [], arriving)
+            while batch := list(itertools.islice(blocks, _BATCH)):
+                written.result()
+                written = writer.submit(self._put_all, batch, arriving)
+            written.result()
 
     def add(self, stream: Reader, *, pin: bool, only_hash: bool) -> tuple[Cid, int]:
         """Import a file; return its CID and its size in bytes."""
         size = 0
         cid: Cid | None = None
-        for cid, block in blocks_of_stream(stream):
-            size += len(block) if cid.codec == RAW else 0
-            if not only_hash:
-                self.put(cid, block)
-        assert cid is not None, "even an empty file is one block"
-        if pin and not only_hash:
-            self.pin(cid)
+
+        def counted() -> Iterator[tuple[Cid, bytes]]:
+            nonlocal size, cid
+            for cid, block in blocks_of_stream(stream):
+                size += len(block) if cid.codec == RAW else 0
+                yield cid, block
+
+        with self._arrival() as arriving:
+            if only_hash:
+                deque(counted(), maxlen=0)
+            else:
+                self._put_stream(counted(), arriving)
+            assert cid is not None, "even an empty file is one block"
+            if pin and not only_hash:
+                self.pin(cid)
         return cid, size
 
     def children(self, cid: Cid) -> list[Cid]:
@@ -116,10 +160,10 @@ class Repo:
     def import_car(self, stream: Reader, *, pin: bool) -> Cid:
         """Keep every block of a CAR, and pin its root when asked; return the root."""
         root = read_car_root(stream)
-        for cid, block in read_car_blocks(stream):
-            self.put(cid, block)
-        if pin:
-            self.pin(root)
+        with self._arrival() as arriving:
+            self._put_stream(_checked(read_car_blocks(stream)), arriving)
+            if pin:
+                self.pin(root)
         return root
 
     def export_car(self, root: Cid) -> Iterator[bytes]:
@@ -135,12 +179,16 @@ class Repo:
             self.pins.add(cid, expires_in)
 
     def collect(self) -> Iterator[bytes]:
-        """Remove the blocks that no live pin needs and that are past the grace time."""
+        """Remove the blocks that no live pin or upload needs and that are past the grace time."""
         with self._roots:
-            keep: set[bytes] = set()
+            pinned: set[bytes] = set()
             for root in self.pins.live():
-                keep.update(self._whole(root))
-            yield from list(self.blocks.sweep(keep, self._grace))
+                pinned.update(self._whole(root))
+            yield from list(self.blocks.sweep(_Needed(pinned, self), self._grace))
+
+    def is_arriving(self, digest: bytes) -> bool:
+        """Tell whether a block belongs to an upload that is going on."""
+        return any(digest in one for one in tuple(self._arriving.values()))
 
     def _whole(self, root: Cid) -> Iterator[bytes]:
         """Yield the digests of what is left of a DAG; a damaged branch does not stop the rest."""
@@ -156,3 +204,21 @@ class Repo:
                 stack.extend(self.children(cid))
             except NotFound:
                 continue
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """The digests that must stay: what was pinned at the beginning, and what arrives meanwhile."""
+
+    pinned: set[bytes]
+    repo: Repo
+
+    def __contains__(self, digest: object) -> bool:
+        assert isinstance(digest, bytes)
+        return digest in self.pinned or self.repo.is_arriving(digest)
+
+
+def _checked(blocks: Iterator[tuple[Cid, bytes]]) -> Iterator[tuple[Cid, bytes]]:
+    for cid, block in blocks:
+        check_block(cid, block)
+        yield cid, block

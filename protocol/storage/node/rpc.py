@@ -183,9 +183,7 @@ class RpcHandler(Handler):
             if len(block) > MAX_BLOCK:
                 raise BadRequest(f"a block has at most {MAX_BLOCK} bytes.")
         cid = Cid.of_block(RAW if codec == "raw" else DAG_PB, block)
-        self.repo.put(cid, bytes(block))
-        if self._flag("pin", False):
-            self.repo.pin(cid)
+        self.repo.put(cid, bytes(block), pin=self._flag("pin", False))
         self.reply_json({"Key": str(cid), "Size": len(block)})
 
     def block_stat(self) -> None:

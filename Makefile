@@ -5,19 +5,21 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test lint type pytest contracts vectors lock clean
+.PHONY: setup demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
+  test-kubo invariants mutants coverage slither halmos gas
 
 # --- set-up: quick when nothing changed ---------------------------------------------------------
 
 setup: .setup/python .setup/node
 
-.setup/python: requirements.lock pyproject.toml
+.setup/python: requirements.lock requirements.nodeps.lock pyproject.toml
 	@mkdir -p .setup
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
 	# torch first: a CPU build that is already here, or was chosen before, is kept.
 	$(PY) infra/devnet/torch_suffices.py || $(PY) -m pip install --quiet torch==2.13.0
 	$(PY) -m pip install --quiet --requirement requirements.lock
+	$(PY) -m pip install --quiet --no-deps --requirement requirements.nodeps.lock
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -47,6 +49,62 @@ type:
 pytest:
 	$(PY) -m pytest
 
+# The store's daemon suite through a real Kubo: GRADPROOF_KUBO=path/to/ipfs, or `ipfs` on the PATH.
+test-kubo: setup
+	$(PY) -m pytest tests/storage/test_daemon_rpc.py $(ARGS)
+
+# The property tests on new random cases; what fails is printed so that it can be repeated.
+explore: setup
+	$(PY) -m pytest --hypothesis-profile=default --timeout 3600 $$(grep -rl "hypothesis" tests --include="test_*.py")
+
+# --- numerics, beyond what the gate runs --------------------------------------------------------------
+
+# Every route and kernel of this machine against the vectors, every function over all 2^32 inputs.
+conformance: setup
+	$(PY) -m protocol.exact.conformance $(ARGS)
+
+# One step of every model family on every route, instruction set and thread count of this machine.
+matrix: setup
+	GRADPROOF_MATRIX=full $(PY) -m pytest --timeout 3600 tests/exact/test_step_is_the_same_everywhere.py
+
+# The same training steps on a GPU: families, primitives, vectors, and a table.
+gpu: setup
+	$(PY) -m pytest -m gpu tests/exact
+	$(PY) -m protocol.exact.conformance --device cuda
+	$(PY) -m tests.support.cuda_table
+
+# --- contracts, beyond what the gate runs ---------------------------------------------------------------
+
+# A million calls of random play: 2 campaigns x 100 runs x 5,000. SEED= repeats one; forge prints it.
+SEED ?= 0x$(shell od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+invariants: setup
+	cd contracts && FOUNDRY_INVARIANT_RUNS=100 scripts/forge test \
+	  --match-path test/Invariants.t.sol --fuzz-seed $(SEED)
+
+# Every planted bug is found, for the right reason.
+mutants: setup
+	GRADPROOF_MUTANTS=all $(PY) -m pytest --timeout 3600 tests/contracts/test_mutants.py
+
+# Lines and branches of contracts/src; fails below 98 %.
+coverage: setup
+	$(PY) contracts/scripts/coverage
+
+# Static analysis and proofs have environments of their own: slither needs an older web3.
+.setup/%: contracts/analysis/%.lock .setup/node
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+slither: .setup/slither
+	$(PY) contracts/scripts/slither $(CURDIR)/.venv-slither/bin/slither
+
+halmos: .setup/halmos
+	$(PY) contracts/scripts/halmos $(CURDIR)/.venv-halmos/bin/halmos $(ARGS)
+
+# What a round costs, function by function, and whether any function costs more than it did.
+gas: setup
+	$(PY) benchmarks/gas.py $(ARGS)
+
 # --- for those who change things --------------------------------------------------------------------
 
 contracts: setup
@@ -60,7 +118,7 @@ lock:
 	@echo "# Exact versions of everything but torch (see \`make setup\`). Refresh: make lock" \
 	  > requirements.lock
 	$(PY) -m pip list --format=freeze --exclude-editable \
-	  | grep -v -i -E '^(torch|pip|setuptools|wheel)==' >> requirements.lock
+	  | grep -v -i -E '^(torch|pip|setuptools|wheel|ipfs.node)==' >> requirements.lock
 
 clean:
-	rm -rf .venv .setup contracts/node_modules contracts/out contracts/cache
+	rm -rf .venv .venv-slither .venv-halmos .setup contracts/node_modules contracts/out contracts/cache

@@ -17,9 +17,10 @@ from eth_account.signers.local import LocalAccount
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
 from coordinator.job_file import UNITS
-from protocol.chain.client import Chain
+from protocol.chain.client import Call, Chain
 from protocol.chain.database import open_database
-from protocol.chain.tx_sender import Call, TxSender
+from protocol.chain.payment import with_permit
+from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import store
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
@@ -64,13 +65,13 @@ def put_up_bonds(chain: Chain, root: Path, actors: list[Actor]) -> None:
     for actor in actors:
         engine = open_database(root / "owners" / f"{actor.name}.sqlite")
         sender = TxSender(chain, actor.owner, engine)
-        sender.submit("approve", Call(chain.token, "approve", (chain.deployment.vault, DEPOSIT)))
-        senders.append(sender)
-    for actor, sender in zip(actors, senders, strict=True):
-        sender.wait("approve")
-        sender.submit("deposit", Call(chain.vault, "deposit", (DEPOSIT,)))
+        deposit = Call(chain.vault, "deposit", (DEPOSIT,))
+        permitted = with_permit(chain, actor.owner, deposit, DEPOSIT)
+        assert permitted is not None, "the development token knows permits"
+        sender.submit("deposit", permitted)
         limit = Call(chain.vault, "authorise", (actor.operator.address, LIMIT))
         sender.submit("authorise", limit)
+        senders.append(sender)
     for sender in senders:
         sender.wait("deposit")
         sender.wait("authorise")

@@ -31,6 +31,7 @@ from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
+from protocol.role.pins import open_pins
 from protocol.rules.errors import GradproofError
 from protocol.rules.history import JobHistory
 from protocol.rules.records import JobId, Reason, TaskResult
@@ -123,7 +124,9 @@ def _post(chain: Chain, settings: Settings, coordinator: Actor, root: Path, roun
     )
     sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
     with open_store(settings.apis) as store:
-        job = post_job(chain, sender, store, job_file, lambda _what, _done, _total: None)
+        job = post_job(
+            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
+        )
     terms = job_file.terms()
     console.print(
         f"job {job}: {rounds} rounds of {TASKS} tasks, {CHECKS} checked, "
@@ -136,7 +139,7 @@ def _watch(
     chain: Chain, settings: Settings, job: JobId, stage: Stage
 ) -> tuple[JobHistory, dict[int, float]]:
     with open_store(settings.apis) as store:
-        files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
         reader = JobReader(chain, files, job)
         past = watch(reader, console, healthy=stage.check)
         return past, reader.losses
@@ -152,7 +155,7 @@ def _audit(stage: Stage, root: Path, job: JobId) -> int:
 def _take_home(past: JobHistory, settings: Settings, out: Path) -> str:
     """Export the model and let it write 200 characters."""
     with open_store(settings.apis) as store:
-        files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
         state = files.state(past, past.state_root, past.state_cid)
         if out.exists():
             shutil.rmtree(out)

@@ -116,7 +116,8 @@ def serve(home: Path, block_time: float) -> None:
 
     from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
     from protocol.chain.client import connect
-    from protocol.chain.deploy import DEV_CONFIG, deploy
+    from protocol.chain.deploy import deploy
+    from protocol.chain.market_config import DEV_CONFIG
     from protocol.runtime.settings import Settings
     from protocol.storage.node import start_node
 

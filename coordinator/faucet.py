@@ -6,9 +6,9 @@ from pathlib import Path
 from eth_account import Account
 
 from protocol.chain.anvil import FAUCET_KEY
-from protocol.chain.client import Chain
+from protocol.chain.client import Call, Chain
 from protocol.chain.database import open_database
-from protocol.chain.tx_sender import Call, TxSender
+from protocol.chain.tx_sender import TxSender
 from protocol.rules.records import Address
 
 ETHER = 10**18

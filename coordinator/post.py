@@ -6,13 +6,16 @@ from dataclasses import fields
 from pathlib import Path
 
 from coordinator.job_file import JobFile
-from protocol.chain.client import Chain
-from protocol.chain.deploy import MarketConfig
-from protocol.chain.errors import InsufficientFunds
-from protocol.chain.tx_sender import Call, TxSender
+from protocol.chain.client import Call, Chain
+from protocol.chain.errors import ContractRejected, InsufficientFunds
+from protocol.chain.market_config import MarketConfig
+from protocol.chain.payment import send_paying
+from protocol.chain.tx_sender import TxSender
+from protocol.role.pins import DRAFT, Pins
 from protocol.rules.economics import required_escrow
 from protocol.rules.errors import BadTerm, GradproofError
 from protocol.rules.records import JobId, Terms, Windows
+from protocol.storage.cid import Cid
 from protocol.storage.store import ContentStore
 from protocol.training.authoring import Authored, author_job
 
@@ -28,10 +31,12 @@ def post_job(
     store: ContentStore,
     job_file: JobFile,
     progress: Progress,
+    pins: Pins,
 ) -> JobId:
     """Post a job and return its number; nothing is sent unless terms and balance suffice.
 
-    `progress(what, done, total)` follows the publishing. Raises JobFileError, BadTerm, NoText,
+    `progress(what, done, total)` follows the publishing; `pins` keeps what was published until
+    the job is forgotten. Raises JobFileError, BadTerm, NoText,
     InsufficientFunds, StorageError, ChainError.
     """
     terms = job_file.terms()
@@ -47,11 +52,20 @@ def post_job(
         progress("author", 0, 1)
         authored = author_job(data, Path(scratch), job_file.settings())
         progress("author", 1, 1)
+        manifest = Cid.raw(authored.manifest.digest())
+        pins.hold(DRAFT, manifest, authored.files, stays=True)
         publish(store, authored, progress)
     terms = job_file.terms(
         authored.manifest.digest(), authored.genesis.root, authored.genesis.index_digest
     )
-    return send_post(chain, sender, terms, escrow)
+    try:
+        job = send_post(chain, sender, terms, escrow)
+    except ContractRejected:
+        # Nothing else says for sure that no job has come of it.
+        pins.release_draft(manifest, store)
+        raise
+    pins.adopt(manifest, job)
+    return job
 
 
 def publish(store: ContentStore, authored: Authored, progress: Progress) -> None:
@@ -91,12 +105,11 @@ def check_balance(chain: Chain, sender: TxSender, escrow: int) -> None:
 
 
 def send_post(chain: Chain, sender: TxSender, terms: Terms, escrow: int) -> JobId:
-    """Approve the escrow and post; the same manifest posted twice makes two jobs."""
+    """Post and let the vault pull the escrow; the same manifest posted twice makes two jobs."""
     before = chain.call(chain.market, "jobs")
     label = f"post/{terms.manifest.hex()[:16]}/{before}"
-    approve = Call(chain.token, "approve", (chain.deployment.vault, escrow))
-    sender.send(f"{label}/approve", approve)
-    transaction = sender.send(label, Call(chain.market, "post", (terms_fields(terms), escrow)))
+    call = Call(chain.market, "post", (terms_fields(terms), escrow))
+    transaction = send_paying(sender, label, call, escrow)
     posted = next(e for e in chain.events_of(transaction) if e.name == "JobPosted")
     return JobId(posted.args["job"])
 

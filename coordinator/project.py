@@ -5,7 +5,7 @@ It accepts the job that names it, moves rounds on when nobody else does, and pro
 
 from collections.abc import Iterator
 
-from protocol.role.actions import Action, Send, answer_or_seal, open_due
+from protocol.role.actions import Action, Send, answer_or_seal, move_on, open_due
 from protocol.role.sight import JobSight, Sight
 from protocol.rules.records import ZERO_ADDRESS, Phase, Stage
 
@@ -17,7 +17,7 @@ def decide(sight: Sight) -> list[Action]:
         if js.past.terms.coordinator != sight.operator:
             continue
         actions += open_due(sight, js)
-        actions += _advance(sight, js)
+        actions += move_on(sight, js)
         if js.fit:
             actions += _accept(sight, js)
             actions += _propose(sight, js)
@@ -30,13 +30,6 @@ def _accept(sight: Sight, js: JobSight) -> Iterator[Action]:
     if waiting and not js.past.rounds:
         job = js.past.job
         yield Send(f"{job}/accept", "accept", (job, sight.provider))
-
-
-def _advance(sight: Sight, js: JobSight) -> Iterator[Action]:
-    # An expired wait for rosters, or a beacon too old to be read, moves no phase but needs a call.
-    if js.advance_due:
-        job = js.past.job
-        yield Send(f"{job}/advance/{sight.now}", "advance", (job,))
 
 
 def _propose(sight: Sight, js: JobSight) -> Iterator[Action]:

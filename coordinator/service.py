@@ -30,6 +30,7 @@ def run_coordinator(settings: Settings) -> None:
             for past in sight.market.jobs.values():
                 if past.terms.coordinator != sight.operator:
                     continue
+                service.keeper.keep_states(past)
                 if past.updates > told.get(past.job, 0):
                     told[past.job] = past.updates
                     loss = validation_loss(service.files, past)

@@ -8,7 +8,7 @@ rules).
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +20,14 @@ from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
 from protocol.role.answers import revealed
 from protocol.role.job_files import JobFiles
-from protocol.rules import seats
-from protocol.rules.draws import drawn_tasks
 from protocol.rules.errors import RuleError
-from protocol.rules.history import JobHistory, Line, MarketHistory, RoundHistory, Seal
+from protocol.rules.history import JobHistory, Line, MarketHistory, RoundHistory
 from protocol.rules.records import (
     ZERO32,
     Ending,
     JobId,
     Outcome,
-    Phase,
     Reason,
-    Stage,
     TaskResult,
     bits,
 )
@@ -39,6 +35,7 @@ from protocol.rules.sealing import outcome_hash, witness_hash, words
 from protocol.rules.settlement import Settlement, settle
 from protocol.training.bundle import write_bundle
 from protocol.training.program import Result, compute_task, compute_update
+from verifier.seating import seated
 
 Progress = Callable[[str, int, int], None]
 Picks = Callable[[int, int], bool]
@@ -155,7 +152,7 @@ class _Auditor:
 
     def _seats(self, round_: RoundHistory, where: str) -> None:
         """Every seal was made by whom chance had put there."""
-        for seal, provider in _seated(self.past, round_, self.market):
+        for seal, provider in seated(self.past, round_, self.market):
             self._same(
                 f"{where}: provider of {seal.stage.name} {seal.question}.{seal.seat}",
                 seal.provider,
@@ -272,44 +269,6 @@ class _Auditor:
         if self.past.ending != Ending.NONE:
             self._same("money left after the end", left, 0)
         self.audit.counts["ledgers"] += 1
-
-
-def _seated(
-    past: JobHistory, round_: RoundHistory, market: MarketHistory
-) -> Iterator[tuple[Seal, object]]:
-    """Each seal of a round with the provider that the draws put in its seat."""
-    terms, roster = past.terms, market.verifiers.at(round_.epoch)
-    held: dict[tuple[Stage, int, int], object] = {}
-    seed, draw = round_.beacons.get(Phase.SEED), round_.beacons.get(Phase.DRAW)
-    if seed is not None:
-        for task, (_, owner) in enumerate(seats.task_owners(seed, terms.tasks, round_.workers)):
-            held[Stage.WORK, task, 0] = owner
-    if draw is not None:
-        sealed = sum(1 << t for t in range(terms.tasks) if round_.seal(Stage.WORK, t))
-        drawn = drawn_tasks(draw, sealed, terms.tasks, terms.checks)
-        for task, seat in seats.check_seats(terms, draw, drawn, round_, roster).items():
-            held[Stage.CHECK, task, 0] = seat.provider
-    panel = round_.beacons.get(Phase.VERDICT_DRAW)
-    for task in round_.verdicts if panel is not None else ():
-        assert panel is not None
-        if task < terms.tasks:
-            for number, seat in seats.panel_seats(terms, panel, task, round_, roster).items():
-                held[Stage.PANEL, task, number] = seat.provider
-    update = round_.beacons.get(Phase.UPDATE_DRAW)
-    if draw is not None and update is not None:
-        checkers = seats.update_check_seats(terms, draw, update, round_, roster)
-        for number, seat in checkers.items():
-            held[Stage.UPDATE_CHECK, terms.update_question, number] = seat.provider
-    update_panel = round_.beacons.get(Phase.UPDATE_VERDICT_DRAW)
-    if update_panel is not None:
-        jury = seats.update_panel_seats(terms, update_panel, round_, roster)
-        for number, seat in jury.items():
-            held[Stage.UPDATE_PANEL, terms.update_question, number] = seat.provider
-    held[Stage.UPDATE, terms.update_question, 0] = round_.coordinator_provider
-    open_to_all = (Stage.CHALLENGE, Stage.UPDATE_CHALLENGE)
-    for key, seal in round_.seals.items():
-        if seal.stage not in open_to_all:
-            yield seal, held.get(key)
 
 
 def _shown(value: object) -> str:

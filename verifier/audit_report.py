@@ -42,7 +42,7 @@ def run_audit(settings: Settings, job: int, sample: float = 1.0) -> Audit:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done)
 
-        files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
         return audit_job(
             chain, files, JobId(job), lambda _round, _task: chance.random() < sample, progress
         )

@@ -26,7 +26,7 @@ def spot_check(sight: Sight, js: JobSight, record: RoundHistory, share: float) -
                 yield from _compare(sight, js, work, Stage.CHALLENGE, share)
     elif js.round.phase == Phase.UPDATE_CHALLENGE:
         question = terms.update_question
-        proposal = record.seal(Stage.UPDATE, question)
+        proposal = record.proposal
         if proposal is not None and record.seal(Stage.UPDATE_CHALLENGE, question) is None:
             yield from _compare(sight, js, proposal, Stage.UPDATE_CHALLENGE, share)
 

@@ -1,17 +1,19 @@
 """Deciding what a verifier does next: pure, from one sight.
 
-It enrols, recomputes what it is drawn for, gathers, sits on panels, checks updates, and opens. It
-never looks at an opened outcome before it has sealed its own.
+It enrols, recomputes what it is drawn for, gathers, sits on panels, checks updates, proposes one in
+a late coordinator's place, and opens. It never looks at an opened outcome before it has sealed its
+own, and passes what is outside its owner's limits.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protocol.role.actions import Action, Hold, Send, answer_or_seal, open_due
+from protocol.role.actions import Action, Hold, Send, answer_or_seal, move_on, open_due
 from protocol.role.sight import JobSight, Sight
 from protocol.rules import seats
 from protocol.rules.history import RoundHistory
 from protocol.rules.records import Phase, Stage, bits
+from protocol.rules.turns import CHECKS, may_answer, succession_from
 from verifier.challenge import spot_check
 
 
@@ -32,36 +34,68 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
         actions.append(Send("enrol", "enrol", (sight.provider, limits.slots)))
     for js in sight.jobs.values():
         actions += open_due(sight, js)
+        actions += move_on(sight, js)
+        record = js.open_round
+        if record is None or len(js.roster) != js.round.verifiers:
+            continue  # not everything this round rests on has been read yet
         if js.fit and js.past.terms.bond <= limits.largest_bond:
-            actions += _duties(sight, js, limits)
+            actions += _duties(sight, js, record, limits)
+        else:
+            actions += _pass(sight, js, record)
     return actions
 
 
-def _duties(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Action]:
-    record = js.open_round
-    if record is None or len(js.roster) != js.round.verifiers:
-        return  # not everything this round rests on has been read yet
+def _duties(sight: Sight, js: JobSight, record: RoundHistory, limits: Limits) -> Iterator[Action]:
     match js.round.phase:
-        case Phase.CHECK:
-            yield from _check(sight, js, record)
+        case Phase.CHECK | Phase.RECHECK | Phase.UPDATE_CHECK:
+            for stage, seat in _turns(sight, js, record):
+                yield from _take(sight, js, stage, seat.question, seat.seat, seat.turn)
         case Phase.GATHER:
             yield from _gather(sight, js, record)
             yield from spot_check(sight, js, record, limits.spot_checks)
         case Phase.VERDICT_SEAL:
             yield from _panels(sight, js, record)
-        case Phase.UPDATE_CHECK:
-            yield from _check_update(sight, js, record)
+        case Phase.SUCCESSION:
+            if js.past.terms.coordinator_bond <= limits.largest_bond:
+                yield from _succeed(sight, js, record)
         case Phase.UPDATE_CHALLENGE:
             yield from spot_check(sight, js, record, limits.spot_checks)
         case Phase.UPDATE_VERDICT_SEAL:
             yield from _update_panel(sight, js, record)
 
 
-def _check(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
-    drawn = seats.check_seats(js.past.terms, js.round.draw, js.round.drawn, record, js.roster)
-    for task, seat in drawn.items():
-        if seat.provider == sight.provider:
-            yield from _take(sight, js, Stage.CHECK, task, 0)
+def _pass(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
+    """Hand on what this verifier will not check, so that the next candidate need not wait."""
+    for stage, seat in _turns(sight, js, record):
+        own_gathering = stage == Stage.UPDATE_CHECK and seat.seat < js.past.terms.gatherers
+        if own_gathering or record.seal(stage, seat.question, seat.seat) is not None:
+            continue
+        place = (int(stage), seat.question, seat.seat, seat.turn)
+        key = "/".join(str(part) for part in (js.past.job, record.number, *place, "pass"))
+        yield Send(key, "pass", (js.past.job, record.number, *place))
+
+
+def _turns(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tuple[Stage, seats.Seat]]:
+    """Own candidates of checks whose turn has come, in whichever window of checks is open."""
+    terms, now, phase = js.past.terms, js.round, js.round.phase
+    if phase != record.phase:
+        return  # its beginning has not been read yet
+    if phase in CHECKS:
+        stage = Stage.CHECK
+        redraw = now.redraw if phase == Phase.RECHECK else None
+        open_tasks = now.drawn & ~now.answered
+        found = seats.check_seats(terms, now.draw, open_tasks, record, js.roster, redraw)
+    elif phase == Phase.UPDATE_CHECK and record.proposal is not None:
+        stage = Stage.UPDATE_CHECK
+        found = seats.update_check_seats(terms, now.draw, now.update_draw, record, js.roster)
+    else:
+        return
+    for candidates in found.values():
+        for seat in candidates:
+            if seat.provider == sight.provider:
+                turns = may_answer(terms, record, phase, seat.question, seat.seat, sight.now)
+                if seat.turn in turns:
+                    yield stage, seat
 
 
 def _gather(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
@@ -87,23 +121,30 @@ def _panels(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action
                 yield from _take(sight, js, Stage.PANEL, task, number)
 
 
-def _check_update(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
+def _succeed(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
+    """Propose in a late coordinator's place, where this gatherer's turn has come."""
     terms = js.past.terms
-    held = seats.update_check_seats(terms, js.round.draw, js.round.update_draw, record, js.roster)
-    for number, seat in held.items():
-        if seat.provider == sight.provider:
-            yield from _take(sight, js, Stage.UPDATE_CHECK, terms.update_question, number)
+    start = js.round.deadline - terms.windows.update
+    for seat, (provider, _) in record.gathered.items():
+        if provider != sight.provider or record.proposal is not None:
+            continue
+        if sight.now >= succession_from(terms, record, seat, start):
+            yield from _take(sight, js, Stage.UPDATE, terms.update_question, 1 + seat)
 
 
 def _update_panel(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
     terms = js.past.terms
+    if record.proposal is None:
+        return  # not read yet
     panel = seats.update_panel_seats(terms, js.round.update_panel_draw, record, js.roster)
     for number, seat in panel.items():
         if seat.provider == sight.provider:
             yield from _take(sight, js, Stage.UPDATE_PANEL, terms.update_question, number)
 
 
-def _take(sight: Sight, js: JobSight, stage: Stage, question: int, seat: int) -> Iterator[Action]:
-    action = answer_or_seal(sight, js, stage, question, seat)
+def _take(
+    sight: Sight, js: JobSight, stage: Stage, question: int, seat: int, turn: int = 0
+) -> Iterator[Action]:
+    action = answer_or_seal(sight, js, stage, question, seat, turn)
     if action is not None:
         yield action

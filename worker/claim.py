@@ -1,12 +1,17 @@
-"""What a worker does next: pure, from one sight. Joins, answers its tasks, opens, leaves."""
+"""What a worker does next: pure, from one sight. Joins, computes, claims, opens, leaves."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protocol.role.actions import Action, Send, answer_or_seal, open_due
+from eth_hash.auto import keccak
+
+from protocol.role.actions import Action, Answer, Send, answer_or_seal, move_on, open_due
 from protocol.role.sight import JobSight, Sight
+from protocol.rules.history import RoundHistory
 from protocol.rules.records import Ending, Phase, Stage
+from protocol.rules.sealing import words
 from protocol.rules.seats import task_owners
+from protocol.rules.turns import claims_from
 
 FROZEN = (Phase.SEED, Phase.COMMIT, Phase.DRAW)
 """Phases in which the worker roster does not change."""
@@ -18,6 +23,7 @@ class Limits:
 
     slots: int = 1
     smallest_reward: int = 1
+    claims: bool = True  # take over tasks that other slots leave unserved
 
 
 def decide(sight: Sight, limits: Limits) -> list[Action]:
@@ -25,9 +31,12 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
     actions: list[Action] = []
     for js in sight.jobs.values():
         actions += open_due(sight, js)
+        actions += move_on(sight, js)
         if js.fit:
             actions += _join(sight, js, limits)
             actions += _work(sight, js)
+            if limits.claims and not any(isinstance(a, Answer) for a in actions):
+                actions += _claim(sight, js)
     actions += _leave(sight)
     return actions
 
@@ -48,11 +57,41 @@ def _work(sight: Sight, js: JobSight) -> Iterator[Action]:
     if record is None or js.round.phase != Phase.COMMIT:
         return
     owners = task_owners(js.round.seed, js.past.terms.tasks, record.workers)
-    for task, (slot, provider) in enumerate(owners):
-        if provider == sight.provider:
+    for task, owner in enumerate(owners):
+        # A claimed task is the claimant's, whoever owned it.
+        slot, provider = record.claims.get(task, owner)
+        if provider == sight.provider and _is_read(js, record, task):
             action = answer_or_seal(sight, js, Stage.WORK, task, 0, slot)
             if action is not None:
                 yield action
+
+
+def _claim(sight: Sight, js: JobSight) -> Iterator[Action]:
+    """Take over one unserved task with each slot that has nothing else to do."""
+    record, terms = js.open_round, js.past.terms
+    if record is None or js.round.phase != Phase.COMMIT:
+        return
+    # Half the pay is lost without a seal: the last quarter is too short to begin in.
+    last = js.round.deadline - terms.windows.commit // 4
+    if not claims_from(terms, js.round.deadline) <= sight.now < last:
+        return
+    taken = js.round.sealed_tasks | js.round.claimed
+    unserved = [task for task in range(terms.tasks) if not taken >> task & 1]
+    busy = {slot for task, (slot, _) in record.claims.items() if not _is_sealed(js, task)}
+    mine = [slot for slot, owner in record.workers if owner == sight.provider and slot not in busy]
+    unserved.sort(key=lambda task: keccak(words(js.round.seed, sight.operator, task)))
+    for slot, task in zip(mine, unserved, strict=False):
+        key = f"{js.past.job}/{record.number}/claim/{task}"
+        yield Send(key, "claim", (js.past.job, record.number, task, slot))
+
+
+def _is_read(js: JobSight, record: RoundHistory, task: int) -> bool:
+    """Whether a task's claim, if there is one, is known by its slot."""
+    return not js.round.claimed >> task & 1 or task in record.claims
+
+
+def _is_sealed(js: JobSight, task: int) -> bool:
+    return bool(js.round.sealed_tasks >> task & 1)
 
 
 def _leave(sight: Sight) -> Iterator[Action]:

@@ -28,6 +28,9 @@ def run(
     smallest_reward: Annotated[
         int, typer.Option(help="Ignore jobs that pay less per task (token units).")
     ] = 1,
+    claims: Annotated[
+        bool, typer.Option(help="Take over tasks that other slots leave unserved.")
+    ] = True,
     dishonest: Annotated[
         Dishonest | None,
         typer.Option(help="Cheat this way. Costs the bond; refused off development chains."),
@@ -38,4 +41,4 @@ def run(
     from worker.claim import Limits
     from worker.service import run_worker
 
-    run_worker(start_process(), Limits(slots, smallest_reward), dishonest)
+    run_worker(start_process(), Limits(slots, smallest_reward, claims), dishonest)

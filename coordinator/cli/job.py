@@ -31,7 +31,7 @@ def _reader(job: int, *, losses: bool) -> "JobReader":
     files = None
     if losses:
         store = open_store(settings.apis, settings.gateways)
-        files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
     return JobReader(chain, files, JobId(job))
 
 
@@ -48,6 +48,7 @@ def post(
     from coordinator.job_file import read_job_file
     from coordinator.post import post_job
     from coordinator.wallets import Owner
+    from protocol.role.pins import open_pins
     from protocol.runtime.start import start_process
     from protocol.storage.store import open_store
 
@@ -64,7 +65,7 @@ def post(
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done)
 
-        job = post_job(owner.chain, owner.sender, store, parsed, progress)
+        job = post_job(owner.chain, owner.sender, store, parsed, progress, open_pins(settings))
     emit({"job": job}, as_json=json)
 
 
@@ -116,7 +117,7 @@ def watch(job: Job, json: Json = False) -> None:
 def stop(job: Job, wallet: Wallet = "requester") -> None:
     """Open no further round; what is not spent comes back."""
     from coordinator.wallets import Owner
-    from protocol.chain.tx_sender import Call
+    from protocol.chain.client import Call
     from protocol.runtime.start import start_process
 
     owner = Owner.open(wallet, start_process().password.get_secret_value())
@@ -139,3 +140,30 @@ def export(
     export_job(reader.files, past, out)
     fields = {"job": job, "updates": past.updates, "root": past.state_root.hex(), "out": str(out)}
     emit(fields, as_json=json)
+
+
+@app.command()
+def forget(
+    job: Job,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without asking the chain whether the job is over.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Keep a job's data and states no longer; garbage collection may then remove them."""
+    from coordinator.given import GivenError
+    from coordinator.local_store import open_local_store
+    from protocol.role.pins import open_pins
+    from protocol.rules.records import Ending, JobId
+    from protocol.runtime.start import start_process
+
+    settings = start_process()
+    if not force and _reader(job, losses=False).read().ending == Ending.NONE:
+        raise GivenError(
+            f"job {job} still runs",
+            why="Workers and verifiers fetch its data from this store.",
+            fix=f"Wait for its end, or end it with `gradproof job stop {job}`.",
+        )
+    with open_local_store(settings) as store:
+        gone = open_pins(settings).forget(JobId(job), store)
+    emit({"forgotten": job, "files unpinned": gone}, as_json=json)

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from coordinator.cli import devnet, job, wallet
+from coordinator.cli import contracts, devnet, doctor, job, store, wallet
 from coordinator.cli import role as coordinator_role
 from coordinator.cli.present import complain
 from protocol.rules.errors import GradproofError
@@ -24,13 +24,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(devnet.app, name="devnet")
+app.add_typer(contracts.app, name="contracts")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(job.app, name="job")
+app.add_typer(store.app, name="store")
 app.add_typer(coordinator_role.app, name="coordinator")
 app.add_typer(worker_cli.app, name="worker")
 app.add_typer(verifier_cli.app, name="verifier")
 app.command("audit")(verifier_cli.audit)
 app.command("demo")(devnet.demo)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

@@ -61,6 +61,50 @@ def authorise(name: str, operator: str, limit: str) -> None:
     Owner.open(name, _password()).authorise(key, tokens)
 
 
+@app.command("sign-authorisation")
+def sign_authorisation(
+    name: str,
+    operator: str,
+    limit: str,
+    out: Annotated[Path, typer.Option(help="File for the signed authorisation.")],
+    hours: Annotated[int, typer.Option(help="How long it is good for.", min=1)] = 24,
+    nonce: Annotated[
+        int | None, typer.Option(help="Its nonce; then no chain is asked.", min=0)
+    ] = None,
+) -> None:
+    """Sign what `authorise` would send, so that anybody can send it; NAME needs no ether."""
+    from coordinator.given import amount_in_units, checked_address
+    from coordinator.wallets import sign_for_operator
+    from protocol.runtime.start import start_process
+
+    key, tokens = checked_address(operator), amount_in_units(limit)
+    bounds = {"seconds": 3600 * hours} | ({} if nonce is None else {"nonce": nonce})
+    signed = sign_for_operator(start_process(), name, _password(), key, tokens, **bounds)
+    signed.write(out)
+    emit({"nonce": signed.nonce, "deadline": signed.deadline, "file": str(out)}, as_json=False)
+
+
+@app.command("submit-authorisation")
+def submit_authorisation(name: str, file: Path) -> None:
+    """Send an authorisation that an owner signed; the wallet NAME pays the gas."""
+    from coordinator.wallets import Owner
+    from protocol.chain.authorisation import Authorisation
+    from protocol.chain.deployment import Deployment
+    from protocol.runtime.start import start_process
+
+    authorisation = Authorisation.read(file, Deployment.read(start_process().deployment_path))
+    Owner.open(name, _password()).submit(authorisation)
+
+
+@app.command("cancel-authorisation")
+def cancel_authorisation(name: str, operator: str) -> None:
+    """Void what the owner NAME signed for OPERATOR and nobody has sent; the limit stays."""
+    from coordinator.given import checked_address
+    from coordinator.wallets import Owner
+
+    Owner.open(name, _password()).cancel_authorisation(checked_address(operator))
+
+
 @app.command()
 def withdraw(name: str, amount: str, to: str) -> None:
     """Take free bond of the owner NAME out to the address TO."""

@@ -39,7 +39,14 @@ class Send:
     args: tuple[Any, ...]
 
 
-Action = Answer | Hold | Send
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Show the market's beacon the header of a block."""
+
+    block: int
+
+
+Action = Answer | Hold | Send | Prove
 
 OPENS_IN = {
     Stage.WORK: Phase.REVEAL,
@@ -55,9 +62,12 @@ OPENS_IN = {
 
 
 def answer_or_seal(
-    sight: Sight, js: JobSight, stage: Stage, question: int, seat: int, slot: int = 0
+    sight: Sight, js: JobSight, stage: Stage, question: int, seat: int, place: int = 0
 ) -> Action | None:
-    """Take a seat: compute first, seal once the opening is safe on disk; None where it is done."""
+    """Take a seat: compute first, seal once the opening is safe on disk; None where it is done.
+
+    `place` is the worker's slot, or the turn of a check.
+    """
     job, number = js.past.job, js.round.number
     record = js.open_round
     if record is None or record.seal(stage, question, seat) is not None:
@@ -65,7 +75,7 @@ def answer_or_seal(
     opening = sight.openings.get((job, number, stage, question, seat))
     if opening is None:
         return Answer(job, number, stage, question, seat)
-    function, args = _seal_call(opening, sight, slot)
+    function, args = _seal_call(opening, sight, place)
     return Send(_key(opening, "seal"), function, (job, number, *args))
 
 
@@ -88,6 +98,16 @@ def open_due(sight: Sight, js: JobSight) -> Iterator[Send]:
         yield _open_call(opening)
 
 
+def move_on(sight: Sight, js: JobSight) -> Iterator[Action]:
+    """Show the chain what it waits for, and move the round on, where that is due."""
+    if js.proof_due:
+        yield Prove(js.proof_due)
+    # An expired wait for rosters, or a beacon too old to be read, moves no phase but needs a call.
+    if js.advance_due:
+        job = js.past.job
+        yield Send(f"{job}/advance/{sight.now}", "advance", (job,))
+
+
 def _is_mine(sight: Sight, seal: Seal) -> bool:
     return seal.provider == sight.provider
 
@@ -96,17 +116,19 @@ def _key(opening: Opening, verb: str) -> str:
     return "/".join([*(str(int(part)) for part in opening.key), verb])
 
 
-def _seal_call(opening: Opening, sight: Sight, slot: int) -> tuple[str, tuple[Any, ...]]:
+def _seal_call(opening: Opening, sight: Sight, place: int) -> tuple[str, tuple[Any, ...]]:
     question, seat, sealed = opening.question, opening.seat, opening.hash
     match opening.stage:
         case Stage.WORK:
-            return "sealTask", (question, slot, sealed)
+            return "sealTask", (question, place, sealed)
         case Stage.CHECK:
-            return "sealCheck", (question, sealed)
-        case Stage.UPDATE:
+            return "sealCheck", (question, place, sealed)
+        case Stage.UPDATE if seat == 0:
             return "sealUpdate", (sealed,)
+        case Stage.UPDATE:
+            return "sealSuccession", (seat - 1, sealed)
         case Stage.UPDATE_CHECK:
-            return "sealUpdateCheck", (seat, sealed)
+            return "sealUpdateCheck", (seat, place, sealed)
         case Stage.PANEL | Stage.UPDATE_PANEL:
             return "sealPanel", (question, seat, sealed)
         case Stage.CHALLENGE | Stage.UPDATE_CHALLENGE:

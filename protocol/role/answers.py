@@ -14,6 +14,7 @@ import structlog
 
 from protocol.role.job_files import JobFiles
 from protocol.role.openings import Opening, make_opening, new_salt
+from protocol.role.pins import Pins
 from protocol.rules.history import JobHistory, RoundHistory
 from protocol.rules.records import ZERO32, Address, JobId, Outcome, Stage, bits
 from protocol.rules.sealing import SealContext
@@ -39,6 +40,7 @@ class Answerer:
     def __init__(
         self,
         files: JobFiles,
+        pins: Pins,
         folder: Path,
         chain_id: int,
         market: Address,
@@ -46,6 +48,7 @@ class Answerer:
         tamper: Tamper | None = None,
     ) -> None:
         self.files = files
+        self.pins = pins
         self.folder = folder
         self.chain_id = chain_id
         self.market = market
@@ -87,13 +90,12 @@ class Answerer:
             self._computed[key] = self._publish(past, record, question, result)
         return self._computed[key]
 
-    def forget(self, past: JobHistory, before: int) -> None:
-        """Drop answers and files of rounds before `before`; the store keeps what was published."""
-        for key in [k for k in self._computed if k[0] == past.job and k[1] < before]:
+    def forget(self, job: JobId) -> None:
+        """Drop the answers and the files of a job that is over."""
+        for key in [key for key in self._computed if key[0] == job]:
             del self._computed[key]
-        for folder in self.folder.glob(f"{past.job}-*-*"):
-            if int(folder.name.split("-")[1]) < before:
-                shutil.rmtree(folder)
+        for folder in self.folder.glob(f"{job}-*-*"):
+            shutil.rmtree(folder)
 
     def _task(self, past: JobHistory, record: RoundHistory, task: int) -> Result:
         files = self.files
@@ -121,6 +123,7 @@ class Answerer:
         folder = self.folder / f"{past.job}-{record.number}-{question}"
         shutil.rmtree(folder, ignore_errors=True)
         bundle = write_bundle(result.tensors, folder)
+        self.pins.hold(past.job, bundle.cid, bundle.shard_cids, stays=False)
         for path in (*bundle.shard_paths, bundle.index_path):
             self.files.store.publish(path)
         return Computed(bundle.root, bundle.index_digest, result.witness)

@@ -5,6 +5,7 @@ terms, every shard and bundle to its CID and root, and no file may be larger tha
 allows.
 """
 
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from protocol.rules.records import JobId
 from protocol.storage.cache import Cache
 from protocol.storage.cid import Cid
 from protocol.storage.store import ContentStore
-from protocol.training.bundle import list_shards, read_bundle
+from protocol.training.bundle import ShardFile, list_shards, read_bundle
 from protocol.training.canonical import MAX_DOCUMENT_BYTES
 from protocol.training.data import Dataset, open_dataset
 from protocol.training.layout import Schema
@@ -42,6 +43,7 @@ class JobFiles:
         self._manifests: dict[JobId, Manifest] = {}
         self._datasets: dict[JobId, Dataset] = {}
         self._states: dict[bytes, dict[str, Tensor]] = {}
+        self._loans: dict[JobId, ExitStack] = {}
 
     def manifest(self, past: JobHistory) -> Manifest:
         """The job's manifest; raises StorageError, ManifestError or ManifestDiffers."""
@@ -59,10 +61,20 @@ class JobFiles:
                 shard.cid: shard.length
                 for shard in (*manifest.data.shards, manifest.evaluation.shard)
             }
-            self._datasets[past.job] = open_dataset(
-                manifest, lambda cid: self._fetch(cid, lengths[cid])
-            )
+            with ExitStack() as loans:
+                self._datasets[past.job] = open_dataset(
+                    manifest, lambda cid: loans.enter_context(self.lend(cid, lengths[cid]))
+                )
+                # Mapped into memory: borrowed for as long as the job is worked on.
+                self._loans[past.job] = loans.pop_all()
         return self._datasets[past.job]
+
+    def close(self, job: JobId) -> None:
+        """Give back what was opened for a job that is over."""
+        self._manifests.pop(job, None)
+        self._datasets.pop(job, None)
+        if job in self._loans:
+            self._loans.pop(job).close()
 
     def tokenizer(self, past: JobHistory) -> bytes | None:
         """The published tokenizer of a BPE job; None where tokens are bytes."""
@@ -81,17 +93,26 @@ class JobFiles:
         """A revealed result: clipped gradients and loss."""
         return self._bundle(result_schema(self.manifest(past)), root, cid)
 
+    def state_files(self, past: JobHistory, cid: bytes) -> tuple[bytes, tuple[ShardFile, ...]]:
+        """The index of a state, and the shards that it names."""
+        index = self._document(cid)
+        return index, list_shards(index, schema(self.manifest(past)))
+
+    def lend(self, cid: Cid, limit: int) -> AbstractContextManager[Path]:
+        """A verified local copy of a file, from the cache or fetched into it."""
+        return self.cache.lend(self.store, cid, limit, timeout=FETCH_SECONDS)
+
     def _bundle(self, expect: Schema, root: bytes, cid: bytes) -> dict[str, Tensor]:
         index = self._document(cid)
         lengths = {shard.cid: shard.length for shard in list_shards(index, expect)}
-        return read_bundle(index, lambda c: self._fetch(c, lengths[c]), expect, root)
+        with ExitStack() as loans:
+            return read_bundle(
+                index, lambda c: loans.enter_context(self.lend(c, lengths[c])), expect, root
+            )
 
     def _document(self, digest: bytes) -> bytes:
         """A JSON document of strangers: one raw block of bounded size."""
         return self.store.fetch_bytes(Cid.raw(digest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
-
-    def _fetch(self, cid: Cid, limit: int) -> Path:
-        return self.cache.fetch(self.store, cid, limit, timeout=FETCH_SECONDS)
 
 
 def _check_against_terms(manifest: Manifest, past: JobHistory) -> None:

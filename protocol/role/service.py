@@ -13,15 +13,18 @@ from types import FrameType
 import structlog
 from eth_account.signers.local import LocalAccount
 
+from protocol.chain.client import Call
 from protocol.chain.database import open_database
 from protocol.chain.errors import ChainError, ContractRejected
 from protocol.chain.indexer import Indexer
-from protocol.chain.tx_sender import Call, TxSender
-from protocol.role.actions import Action, Answer, Hold, Send
+from protocol.chain.tx_sender import TxSender
+from protocol.role.actions import Action, Answer, Hold, Prove, Send
 from protocol.role.answers import Answerer, Tamper, revealed
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
+from protocol.role.keeping import Keeper
 from protocol.role.openings import OpeningStore
+from protocol.role.pins import open_pins
 from protocol.role.sight import Observer, Sight
 from protocol.role.vetting import Vetting
 from protocol.rules.errors import GradproofError
@@ -53,9 +56,13 @@ class RoleService:
         engine = open_database(home / "chain.sqlite")
         self.sender = TxSender(self.chain, account, engine)
         self.openings = OpeningStore(home / "openings")
-        self.files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+        cache = Cache(settings.cache_path, settings.cache_bytes, store.counters)
+        self.files = JobFiles(store, cache)
+        pins = open_pins(settings)
+        self.keeper = Keeper(self.files, pins)
         self.answerer = Answerer(
             self.files,
+            pins,
             home / "results",
             deployment.chain_id,
             deployment.market,
@@ -98,7 +105,7 @@ class RoleService:
             if not actions:
                 break
             # What only needs sending goes first: computing may outlast a window.
-            action = next((a for a in actions if isinstance(a, Send)), actions[0])
+            action = next((a for a in actions if isinstance(a, Send | Prove)), actions[0])
             done.add(action)
             self._act(sight, action)
             if isinstance(action, Answer):
@@ -106,6 +113,8 @@ class RoleService:
                 sight = self.observer.observe()
         if after is not None:
             after(sight)
+        for job in self.keeper.let_go(sight.market):
+            self.answerer.forget(job)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -119,6 +128,8 @@ class RoleService:
                     self._answer(sight, action)
                 case Hold():
                     self._hold(sight, action)
+                case Prove():
+                    self._prove(action)
         except ContractRejected as error:
             # Somebody was faster, or the window closed: the next sight tells.
             log.info("not sent", error=str(error))
@@ -132,6 +143,12 @@ class RoleService:
         if self.sender.state(action.key) in (None, "reverted"):
             log.info(action.function, args=_short(action.args))
         self.sender.submit(action.key, call)
+
+    def _prove(self, action: Prove) -> None:
+        """A header that a reorganisation replaced was refused, and goes out again as it is now."""
+        header = self.chain.encoded_header(action.block)
+        call = Call(self.chain.beacon, "prove", (action.block, header))
+        self.sender.submit(f"prove/{action.block}", call)
 
     def _answer(self, sight: Sight, action: Answer) -> None:
         js = sight.jobs[action.job]

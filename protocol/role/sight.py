@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from eth_hash.auto import keccak
 
 from protocol.chain.client import Chain
 from protocol.chain.indexer import Indexer
@@ -9,7 +12,11 @@ from protocol.chain.views import stored, where_it_stands
 from protocol.role.openings import Key, Opening, OpeningStore
 from protocol.rules.history import JobHistory, MarketHistory, RoundHistory
 from protocol.rules.records import Address, Ending, JobId, JobView, Phase, RoundView
+from protocol.rules.sealing import words
 from protocol.rules.seats import Roster
+
+PATIENCE: Final = 4
+"""Blocks that a coordinator has for moving a round on before others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,8 @@ class JobSight:
     round: RoundView
     roster: Roster  # verifiers of the round's epoch
     fit: bool = True  # its manifest was read, and is work that this release can do
-    advance_due: bool = False  # only its coordinator looks: storage lags and has to be moved on
+    advance_due: bool = False  # storage lags, and it is for this role to move it on
+    proof_due: int = 0  # block whose header it is for this role to show the beacon; 0 for none
 
     @property
     def open_round(self) -> RoundHistory | None:
@@ -76,6 +84,7 @@ class Observer:
                 roster=market.verifiers.at(round_.epoch),
                 fit=self.is_fit(past),
                 advance_due=self._must_advance(past, round_),
+                proof_due=self._must_prove(past, round_),
             )
         return Sight(
             now=self.indexer.block + 1,
@@ -87,13 +96,47 @@ class Observer:
         )
 
     def _must_advance(self, past: JobHistory, now: RoundView) -> bool:
-        """Moving rounds on is the coordinator's duty, so nobody else asks what storage says."""
-        if past.terms.coordinator != self.operator:
-            return False
-        _, kept = stored(self.chain, past.job)
-        # A settlement too large for one call goes on without a change that a clock would show.
-        return kept.phase == Phase.FINALISE or _clock(kept) != _clock(now)
+        """Moving rounds on is the coordinator's duty at once, and everybody's when it is late."""
+        if past.terms.coordinator == self.operator:
+            _, kept = stored(self.chain, past.job)
+            # A settlement too large for one call goes on without a change that a clock would show.
+            return kept.phase == Phase.FINALISE or _clock(kept) != _clock(now)
+        return self._has_waited(past) and _clock_read(past) != _clock(now)
+
+    def _must_prove(self, past: JobHistory, now: RoundView) -> int:
+        target = now.beacon_block
+        if not target or not (past.terms.coordinator == self.operator or self._has_waited(past)):
+            return 0
+        return target if self.chain.awaits_proof(target) else 0
+
+    def _has_waited(self, past: JobHistory) -> bool:
+        """Whether something has been due for so long that the coordinator seems to be gone.
+
+        Roles lose patience one after the other, so that one of them acts and not all.
+        """
+        order = int.from_bytes(keccak(words(self.operator, past.job))[:4], "big") % PATIENCE
+        return self.indexer.block + 1 >= due_since(past, self.indexer.block) + PATIENCE + order
+
+
+def due_since(past: JobHistory, block: int) -> int:
+    """The block from which a job could have been moved on, as far as its events tell."""
+    record = past.open_round
+    if record is None:
+        began = past.rounds[-1].finalised_at if past.rounds else past.posted_at
+        return past.waits_until if past.waits_until <= block else began
+    if record.beacon_block:
+        return record.beacon_block + 1
+    return record.deadline or record.started.get(record.phase, 0)
 
 
 def _clock(round_: RoundView) -> tuple[Phase, int, int]:
     return round_.phase, round_.deadline, round_.beacon_block
+
+
+def _clock_read(past: JobHistory) -> tuple[Phase, int, int] | None:
+    """The clock that the events read so far show; None in a settlement, which is always due."""
+    record = past.open_round
+    if record is None:
+        return Phase.WAITING, past.waits_until, 0
+    done = record.phase == Phase.FINALISE
+    return None if done else (record.phase, record.deadline, record.beacon_block)

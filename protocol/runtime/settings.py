@@ -1,7 +1,9 @@
 """Configuration of one process: a frozen Settings, read from GRADPROOF_* at the edge."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 from eth_utils.address import is_checksum_address
 from pydantic import SecretStr, ValidationError
@@ -33,12 +35,18 @@ class Settings(BaseSettings):
     poll_seconds: float = 0.2
     log_format: str = "console"
     log_level: str = "info"
+    cache: Path | None = None
     cache_bytes: int = 20 * 2**30
 
     @property
     def deployment_path(self) -> Path:
         """The address book."""
         return self.deployment or self.home / "deployment.json"
+
+    @property
+    def cache_path(self) -> Path:
+        """The cache of verified files; several homes may share one."""
+        return self.cache or self.home / "cache"
 
     @property
     def apis(self) -> list[str]:
@@ -71,25 +79,36 @@ class Settings(BaseSettings):
         return Address(self.provider)
 
 
-def _devnet_defaults(settings: Settings) -> dict[str, object]:
-    """Where a development network runs from this home, its addresses stand in for unset ones."""
-    try:
-        found = json.loads((settings.home / "devnet.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
+def _found_defaults(settings: Settings) -> dict[str, object]:
+    """What runs from this home stands in for unset addresses: a devnet, or a served store."""
     given = settings.model_fields_set
+    defaults: dict[str, object] = {}
+    served = _running(settings.home / "store.json")
+    if "ipfs_api" not in given and "api_url" in served:
+        defaults["ipfs_api"] = served["api_url"]
+    devnet = _running(settings.home / "devnet.json")
     names = {"rpc_url", "ipfs_api"} - given
-    defaults: dict[str, object] = {name: found[name] for name in names if name in found}
-    if "deployment" not in given and "deployment" in found:
-        defaults["deployment"] = Path(found["deployment"])
+    defaults |= {name: devnet[name] for name in names if name in devnet}
+    if "deployment" not in given and "deployment" in devnet:
+        defaults["deployment"] = Path(devnet["deployment"])
     return defaults
+
+
+def _running(state: Path) -> dict[str, Any]:
+    """What a process of this home says of itself in a file; nothing where it is gone."""
+    try:
+        found: dict[str, Any] = json.loads(state.read_text())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return found
 
 
 def load_settings() -> Settings:
     """Read the environment; raises SettingsError naming the variable at fault."""
     try:
         settings = Settings()
-        return settings.model_copy(update=_devnet_defaults(settings))
+        return settings.model_copy(update=_found_defaults(settings))
     except ValidationError as error:
         first = error.errors()[0]
         name = "GRADPROOF_" + "_".join(str(part) for part in first["loc"]).upper()

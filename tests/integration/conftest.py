@@ -23,12 +23,14 @@ from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
+from protocol.role.pins import open_pins
 from protocol.rules.history import JobHistory
 from protocol.rules.records import Ending, JobId, Phase
 from protocol.rules.records import Stage as SealStage
 from protocol.runtime.settings import Settings
 from protocol.storage.cache import Cache
-from protocol.storage.store import open_store
+from protocol.storage.cid import Cid
+from protocol.storage.store import ContentStore, open_store
 from tests.support.small_jobs import TEXTS, TRAINING
 
 BLOCK_SECONDS = 0.4
@@ -62,6 +64,12 @@ class Story:
     actors: dict[str, Actor]
     requester: Actor
     root: Path
+    too_early: subprocess.CompletedProcess[str]
+    """`job forget` while the job ran."""
+
+    def forget(self, home: Path) -> subprocess.CompletedProcess[str]:
+        """`job forget` in one home, now."""
+        return forget(self.stage, home, self.job)
 
 
 class Director:
@@ -127,7 +135,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         stage.start(actors[CHEAT], "worker", "run", "--dishonest", "one-bit")
         requester = make_actor(root, "requester")
         with open_store(settings.apis) as store:
-            files = JobFiles(store, Cache(settings.home / "cache", settings.cache_bytes))
+            files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
             job = _post(chain, settings, files, root, requester, actors["coordinator"])
             director = Director(chain, stage)
             director.wait(job, "three workers", lambda p: len(p.roster) == 3)
@@ -135,13 +143,42 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             victim = actors[KILLED].address
             director.wait(job, "a seal", lambda p: _has_sealed(p, victim))
             kill_and_start_again(stage, actors[KILLED])
+            too_early = forget(stage, settings.home, job)
             past = director.wait(job, "the end", lambda p: p.ending != Ending.NONE)
             director.wait(job, "workers gone home", lambda p: not p.roster)
+            _wait_until_released(store, past)
             stage.stop()
-            yield Story(chain, stage, settings, job, past, files, actors, requester, root)
+            yield Story(
+                chain, stage, settings, job, past, files, actors, requester, root, too_early
+            )
     finally:
         stage.stop()
         network.stop(root / "devnet")
+
+
+def forget(stage: Stage, home: Path, job: JobId) -> subprocess.CompletedProcess[str]:
+    """`gradproof job forget` in one home."""
+    command = [sys.executable, "-m", "coordinator.cli.main", "job", "forget", str(job), "--json"]
+    environment = stage.environment(None, home)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def results_of(past: JobHistory) -> list[Cid]:
+    """The names of every result that was opened in this job."""
+    return [
+        Cid.raw(seal.outcome.cid)
+        for round_ in past.rounds
+        for seal in round_.seals.values()
+        if seal.stage == SealStage.WORK and seal.outcome is not None
+    ]
+
+
+def _wait_until_released(store: ContentStore, past: JobHistory) -> None:
+    """Every role lets its results go at the first block after the job."""
+    until = time.monotonic() + PLAY_SECONDS
+    while any(holding.pinned for cid in results_of(past) for holding in store.find(cid)):
+        assert time.monotonic() < until, "results stay pinned after the job"
+        time.sleep(0.2)
 
 
 def _has_sealed(past: JobHistory, provider: str) -> bool:
@@ -174,7 +211,9 @@ def _post(
         }
     )
     sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
-    return post_job(chain, sender, files.store, job_file, lambda _what, _done, _total: None)
+    return post_job(
+        chain, sender, files.store, job_file, lambda _what, _done, _total: None, open_pins(settings)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from coordinator.report import all_lines, money_of
+from protocol.chain.client import Call
 from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
-from protocol.chain.tx_sender import Call, TxSender
+from protocol.chain.tx_sender import TxSender
+from protocol.role.keeping import final_states
 from protocol.rules.history import JobHistory, MarketHistory
 from protocol.rules.records import Ending, Reason, TaskResult
 from protocol.rules.records import Stage as SealStage
+from protocol.storage.cid import Cid
 from protocol.training.replay import replay
 from verifier import audit, audit_report
 
@@ -74,6 +77,44 @@ def test_finalState_isThatOfOneProcessAlone(story: Any) -> None:
     assert [len(tasks) for tasks in included] == [TASKS - 1, TASKS]
     alone = replay(manifest, genesis, story.files.dataset(past), included)
     assert alone == past.state_root
+
+
+def test_resultsGo_dataAndStatesStay_untilTheJobIsForgotten(story: Any) -> None:
+    """Each home forgets what it held: the requester its data, the coordinator the states."""
+    store, past = story.files.store, story.past
+
+    def pinned(cid: Cid) -> bool:
+        return any(holding.pinned for holding in store.find(cid))
+
+    manifest = story.files.manifest(past)
+    data = [Cid.raw(past.terms.manifest), *(shard.cid for shard in manifest.data.shards)]
+    states = final_states(past)
+    assert len(states) == ROUNDS
+    for state in list(states):
+        states += [shard.cid for shard in story.files.state_files(past, state.digest)[1]]
+    results = [
+        Cid.raw(seal.outcome.cid)
+        for round_ in past.rounds
+        for seal in round_.seals.values()
+        if seal.stage == SealStage.WORK and seal.outcome is not None
+    ]
+    assert len(results) == ROUNDS * TASKS
+    assert not any(pinned(cid) for cid in results)
+    assert all(pinned(cid) for cid in (*data, *states))
+
+    assert story.too_early.returncode == 2
+    assert "still runs" in story.too_early.stderr
+
+    def forget(home: Path) -> None:
+        done = story.forget(home)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["files unpinned"] > 0
+
+    forget(story.settings.home)
+    assert not any(pinned(cid) for cid in data)
+    assert all(pinned(cid) for cid in states)
+    forget(story.actors["coordinator"].home)
+    assert not any(pinned(cid) for cid in states)
 
 
 # --- audit ---

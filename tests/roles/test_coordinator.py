@@ -3,7 +3,7 @@
 import pytest
 
 from coordinator.project import decide
-from protocol.role.actions import Answer, Send
+from protocol.role.actions import Answer, Prove, Send
 from protocol.rules.records import ZERO_ADDRESS, Phase, Stage
 from tests.support.rounds import JOB, address
 from tests.support.sights import COORDINATOR, COORDINATOR_KEY, Scene
@@ -100,4 +100,12 @@ def test_update_is_computed_sealed_and_opened_once() -> None:
 def test_somebody_elses_post_is_not_served() -> None:
     """The key is named by the job, but another provider's bond holds the post."""
     scene = coordinator(phase=Phase.UPDATE, coordinator=address(4321))
+    assert decide(scene.look()) == []
+
+
+def test_block_that_the_beacon_waits_for_is_proven_before_anything_moves() -> None:
+    scene = coordinator(phase=Phase.SEED)
+    scene.proof_due = 77
+    assert decide(scene.look()) == [Prove(77)]
+    scene.operator = address(1234)
     assert decide(scene.look()) == []

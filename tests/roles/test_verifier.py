@@ -7,9 +7,10 @@ import pytest
 from protocol.role.actions import Action, Answer, Hold, Send
 from protocol.rules import seats
 from protocol.rules.draws import drawn_tasks
-from protocol.rules.records import Phase, Stage
+from protocol.rules.records import Phase, Stage, bits
+from protocol.rules.turns import TURNS
 from tests.support.rounds import JOB, address
-from tests.support.sights import VERIFIERS, Scene
+from tests.support.sights import COORDINATOR, NOW, VERIFIERS, Scene
 from verifier.draw import Limits, decide
 
 LIMITS = Limits()
@@ -40,9 +41,17 @@ def drawn_bitmap(scene: Scene) -> int:
     return drawn_tasks(draw, 0b1111, scene.terms.tasks, scene.terms.checks)
 
 
-def check_holders(scene: Scene) -> dict[int, seats.Seat]:
+def check_candidates(scene: Scene) -> dict[int, list[seats.Seat]]:
     js = scene.look().jobs[JOB]
-    return seats.check_seats(scene.terms, js.round.draw, js.round.drawn, scene.record, js.roster)
+    redraw = js.round.redraw if scene.phase == Phase.RECHECK else None
+    return seats.check_seats(
+        scene.terms, js.round.draw, js.round.drawn, scene.record, js.roster, redraw
+    )
+
+
+def check_holders(scene: Scene) -> dict[int, seats.Seat]:
+    """Whose turn comes first."""
+    return {task: candidates[0] for task, candidates in check_candidates(scene).items()}
 
 
 # --- check ---
@@ -65,10 +74,56 @@ def test_check_is_sealed_from_disk_and_then_done() -> None:
     scene.provider = seat.provider
     opening = scene.keep(Stage.CHECK, task)
     [send] = [a for a in decide(scene.look(), LIMITS) if isinstance(a, Send)]
-    assert (send.function, send.args) == ("sealCheck", (JOB, 0, task, opening.hash))
+    assert (send.function, send.args) == ("sealCheck", (JOB, 0, task, 0, opening.hash))
     scene.seal(Stage.CHECK, task)
     left = decide(scene.look(), LIMITS)
     assert not [a for a in left if isinstance(a, Send) or a.question == task]  # type: ignore[union-attr]  # answers
+
+
+def test_next_candidates_follow_by_the_clock() -> None:
+    scene = scene_in(Phase.CHECK)
+    scene.round_fields["drawn"] = drawn_bitmap(scene)
+    quarter = scene.terms.windows.check // TURNS
+    for turn in range(TURNS):
+        for late in (0, quarter - 1):
+            scene.now = NOW + turn * quarter + late
+            acting = everybody(scene)
+            for task, candidates in check_candidates(scene).items():
+                answer = Answer(JOB, 0, Stage.CHECK, task, 0)
+                able = {s.provider for s in candidates[: turn + 1]}
+                assert {p for p, actions in acting.items() if answer in actions} == able
+
+
+def test_pass_hands_the_check_to_the_next_candidate_at_once() -> None:
+    scene = scene_in(Phase.CHECK)
+    scene.round_fields["drawn"] = drawn_bitmap(scene)
+    task, candidates = next(iter(check_candidates(scene).items()))
+    scene.record.passed[Phase.CHECK, task, 0] = {0: NOW}
+    answer = Answer(JOB, 0, Stage.CHECK, task, 0)
+    able = [p for p, actions in everybody(scene).items() if answer in actions]
+    assert able == [candidates[1].provider]
+
+
+def test_later_candidate_seals_with_its_turn() -> None:
+    scene = scene_in(Phase.CHECK)
+    scene.round_fields["drawn"] = drawn_bitmap(scene)
+    scene.now = NOW + scene.terms.windows.check // 2
+    task, candidates = next(iter(check_candidates(scene).items()))
+    scene.provider = candidates[2].provider
+    opening = scene.keep(Stage.CHECK, task)
+    sends = [a for a in decide(scene.look(), LIMITS) if isinstance(a, Send)]
+    assert [s.args for s in sends] == [(JOB, 0, task, 2, opening.hash)]
+
+
+def test_second_draw_asks_other_verifiers_for_what_is_left() -> None:
+    first, second = scene_in(Phase.CHECK), scene_in(Phase.RECHECK)
+    done, left = bits(drawn_bitmap(first))
+    for scene in (first, second):
+        scene.round_fields["drawn"] = drawn_bitmap(scene)
+    second.seal(Stage.CHECK, done, provider=address(1998))
+    asked = [a for actions in everybody(second).values() for a in actions]
+    assert asked == [Answer(JOB, 0, Stage.CHECK, left, 0)]
+    assert check_holders(first)[left].provider != check_holders(second)[left].provider
 
 
 def test_nobody_checks_its_own_work() -> None:
@@ -144,6 +199,7 @@ def test_panel_vote_is_opened_with_its_witness() -> None:
 
 def test_update_is_checked_by_gatherers_that_posted_and_two_more() -> None:
     scene = scene_in(Phase.UPDATE_CHECK)
+    scene.seal(Stage.UPDATE, UPDATE, provider=COORDINATOR)
     js = scene.look().jobs[JOB]
     gatherers = seats.gatherer_seats(scene.terms, js.round.draw, js.roster)
     for seat in gatherers[:2]:
@@ -158,18 +214,23 @@ def test_update_is_checked_by_gatherers_that_posted_and_two_more() -> None:
 def test_coordinator_never_checks_or_judges_its_own_update() -> None:
     for phase in (Phase.UPDATE_CHECK, Phase.UPDATE_VERDICT_SEAL):
         scene = scene_in(phase)
-        scene.record.coordinator_provider = PROVIDERS[0]
+        scene.seal(Stage.UPDATE, UPDATE, provider=PROVIDERS[0])
         assert everybody(scene)[PROVIDERS[0]] == []
 
 
-def test_update_panel_excludes_whoever_checked_or_challenged_it() -> None:
+def test_update_panel_excludes_its_sides_and_not_whoever_checked_it() -> None:
     scene = scene_in(Phase.UPDATE_VERDICT_SEAL)
+    scene.seal(Stage.UPDATE, UPDATE, provider=COORDINATOR)
     scene.seal(Stage.UPDATE_CHECK, UPDATE, 0, PROVIDERS[2])
     scene.seal(Stage.UPDATE_CHALLENGE, UPDATE, 0, PROVIDERS[3])
     acting = everybody(scene)
-    assert acting[PROVIDERS[2]] == acting[PROVIDERS[3]] == []
+    assert acting[PROVIDERS[3]] == []
     seats_taken = sorted(a.seat for acts in acting.values() for a in acts)  # type: ignore[union-attr]  # answers
     assert seats_taken == [0, 1, 2]
+    unchecked = scene_in(Phase.UPDATE_VERDICT_SEAL)
+    unchecked.seal(Stage.UPDATE, UPDATE, provider=COORDINATOR)
+    unchecked.seal(Stage.UPDATE_CHALLENGE, UPDATE, 0, PROVIDERS[3])
+    assert everybody(unchecked) == acting
 
 
 @pytest.mark.parametrize(
@@ -221,15 +282,76 @@ def test_bond_above_the_owners_limit_is_not_locked_but_seals_are_opened() -> Non
     task, seat = next(iter(check_holders(scene).items()))
     scene.provider = seat.provider
     tight = Limits(largest_bond=scene.terms.bond - 1)
-    assert decide(scene.look(), tight) == []
+    [send] = [a for a in decide(scene.look(), tight) if a.args[3] == task]  # type: ignore[union-attr]  # passes
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("pass", (JOB, 0, int(Stage.CHECK), task, 0, 0))
     scene.phase = Phase.REVEAL
     scene.keep(Stage.CHECK, task)
     scene.seal(Stage.CHECK, task)
     assert decide(scene.look(), tight)
 
 
-def test_job_that_was_not_vetted_gives_no_duties() -> None:
-    scene = scene_in(Phase.CHECK)
-    scene.round_fields["drawn"] = drawn_bitmap(scene)
-    scene.fit = False
+def test_job_that_was_not_vetted_is_passed_on_and_gives_no_duties() -> None:
+    for phase in Phase:
+        scene = scene_in(phase)
+        scene.round_fields["drawn"] = drawn_bitmap(scene)
+        scene.seal(Stage.UPDATE, UPDATE, provider=COORDINATOR)
+        scene.fit = False
+        asked = [a for actions in everybody(scene).values() for a in actions]
+        assert all(isinstance(a, Send) and a.function == "pass" for a in asked)
+        assert bool(asked) == (phase in (Phase.CHECK, Phase.RECHECK, Phase.UPDATE_CHECK))
+
+
+# --- in a late coordinator's place ---
+
+
+def succession() -> tuple[Scene, list[seats.Seat]]:
+    """A coordinator was late; gatherers 0 and 2 had posted."""
+    scene = scene_in(Phase.SUCCESSION)
+    js = scene.look().jobs[JOB]
+    gatherers = seats.gatherer_seats(scene.terms, js.round.draw, js.roster)
+    posted = [gatherers[0], gatherers[2]]
+    for seat in posted:
+        scene.record.gathered[seat.seat] = (seat.provider, 0)
+    return scene, posted
+
+
+def test_gatherers_that_posted_follow_in_turn() -> None:
+    scene, posted = succession()
+    half = scene.terms.windows.update // 2
+    for now, able in ((NOW, posted[:1]), (NOW + half - 1, posted[:1]), (NOW + half, posted)):
+        scene.now = now
+        proposals = {p: a for p, a in everybody(scene).items() if a}
+        assert proposals == {
+            s.provider: [Answer(JOB, 0, Stage.UPDATE, UPDATE, 1 + s.seat)] for s in able
+        }
+
+
+def test_successor_seals_at_its_own_seat_and_never_checks_itself() -> None:
+    scene, [first, second] = succession()
+    scene.provider = first.provider
+    opening = scene.keep(Stage.UPDATE, UPDATE, 1 + first.seat)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("sealSuccession", (JOB, 0, first.seat, opening.hash))
+    scene.seal(Stage.UPDATE, UPDATE, 1 + first.seat)
     assert all(actions == [] for actions in everybody(scene).values())
+    scene.phase = Phase.UPDATE_CHECK
+    acting = everybody(scene)
+    assert acting[first.provider] == []
+    assert acting[second.provider] == [Answer(JOB, 0, Stage.UPDATE_CHECK, UPDATE, second.seat)]
+
+
+def test_post_is_not_taken_beyond_the_owners_limit() -> None:
+    scene, _ = succession()
+    tight = Limits(largest_bond=scene.terms.coordinator_bond - 1)
+    for provider in PROVIDERS:
+        scene.provider = provider
+        assert decide(scene.look(), tight) == []
+
+
+def test_round_that_its_coordinator_leaves_standing_is_moved_on() -> None:
+    scene = Scene(phase=Phase.WAITING, provider=PROVIDERS[0], advance_due=True)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("advance", (JOB,))

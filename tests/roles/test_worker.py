@@ -3,10 +3,10 @@
 import pytest
 
 from protocol.role.actions import Answer, Send
-from protocol.rules.records import Ending, Phase, Stage
+from protocol.rules.records import Address, Ending, Phase, Slot, Stage
 from protocol.rules.seats import task_owners
 from tests.support.rounds import JOB, address, digest
-from tests.support.sights import WORKERS, Scene
+from tests.support.sights import NOW, WORKERS, Scene
 from worker.claim import FROZEN, Limits, decide
 
 ME = WORKERS[0][1]
@@ -14,9 +14,12 @@ LIMITS = Limits()
 IDLE = [p for p in Phase if p not in (Phase.NONE, Phase.COMMIT, Phase.REVEAL)]
 
 
+def owners(scene: Scene) -> list[tuple[Slot, Address]]:
+    return task_owners(digest("seed"), scene.terms.tasks, scene.record.workers)
+
+
 def my_tasks(scene: Scene) -> list[int]:
-    owners = task_owners(digest("seed"), scene.terms.tasks, scene.record.workers)
-    return [task for task, (_, provider) in enumerate(owners) if provider == ME]
+    return [task for task, (_, provider) in enumerate(owners(scene)) if provider == ME]
 
 
 def stranger(**changes: object) -> Scene:
@@ -67,6 +70,59 @@ def test_other_phases_give_a_worker_nothing_to_do(phase: Phase) -> None:
         scene.keep(Stage.WORK, task)
         scene.seal(Stage.WORK, task)
     assert decide(scene.look(), LIMITS) == []
+
+
+# --- claims ---
+
+
+def idle(task: int = 0) -> Scene:
+    """All tasks but one are sealed, which is not mine; the second half of the window begins."""
+    scene = Scene(now=NOW + 10)
+    owner = {task: owner for task, (_, owner) in enumerate(owners(scene))}
+    others = [t for t in owner if owner[t] != ME]
+    left = others[task]
+    for t in owner:
+        if t != left:
+            scene.seal(Stage.WORK, t, provider=owner[t])
+    return scene
+
+
+def test_unserved_task_is_claimed_in_the_second_half_only() -> None:
+    scene = idle()
+    [left] = [t for t in range(scene.terms.tasks) if (Stage.WORK, t, 0) not in scene.record.seals]
+    slot = WORKERS[0][0]
+    for now, expected in ((NOW + 9, 0), (NOW + 10, 1), (NOW + 14, 1), (NOW + 15, 0)):
+        scene.now = now
+        sends = [a for a in decide(scene.look(), LIMITS) if isinstance(a, Send)]
+        assert [s.function for s in sends] == ["claim"] * expected
+        assert all(s.args == (JOB, 0, left, slot) for s in sends)
+    scene.now = NOW + 10
+    assert decide(scene.look(), Limits(claims=False)) == []
+
+
+def test_nothing_is_claimed_while_own_tasks_are_to_do() -> None:
+    scene = Scene(now=NOW + 10)
+    assert all(isinstance(a, Answer) for a in decide(scene.look(), LIMITS))
+
+
+def test_claimed_task_is_computed_and_sealed_with_the_claiming_slot() -> None:
+    scene = idle()
+    [left] = [t for t in range(scene.terms.tasks) if (Stage.WORK, t, 0) not in scene.record.seals]
+    slot = WORKERS[0][0]
+    scene.record.claims[left] = (slot, ME)
+    assert decide(scene.look(), LIMITS) == [Answer(JOB, 0, Stage.WORK, left, 0)]
+    opening = scene.keep(Stage.WORK, left)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("sealTask", (JOB, 0, left, slot, opening.hash))
+
+
+def test_task_that_somebody_else_claimed_is_left_alone() -> None:
+    scene = Scene()
+    mine = my_tasks(scene)
+    scene.record.claims[mine[0]] = WORKERS[1]
+    asked = [a.question for a in decide(scene.look(), LIMITS) if isinstance(a, Answer)]
+    assert asked == mine[1:]
 
 
 # --- reveal ---
@@ -173,3 +229,10 @@ def test_bonds_of_a_finished_job_are_taken_home() -> None:
     assert (send.function, send.args) == ("leave", (JOB, WORKERS[0][0]))
     scene.past.drop_slot(WORKERS[0][0])
     assert decide(scene.look(), LIMITS) == []
+
+
+def test_round_that_its_coordinator_leaves_standing_is_moved_on() -> None:
+    scene = Scene(phase=Phase.WAITING, advance_due=True)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("advance", (JOB,))

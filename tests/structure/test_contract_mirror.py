@@ -10,8 +10,8 @@ import pytest
 
 from protocol.chain import artifacts
 from protocol.chain.artifacts import artifact
-from protocol.chain.deploy import MarketConfig
 from protocol.chain.errors import ChainError
+from protocol.chain.market_config import MarketConfig
 from protocol.rules import records
 from protocol.rules.fold import HANDLERS, apply
 from protocol.rules.history import Event, MarketHistory

@@ -1,8 +1,10 @@
-"""One whole training step of a small GPT-2, in as many differently configured processes as asked.
+"""Whole training steps, in as many differently configured processes as asked.
 
-Run as a script: reads a JSON list of configurations from stdin, prints one JSON result per line in
-the same order. The script imports transformers once and forks a fresh child per configuration
-before any kernel has run, so each child initialises ATen, MKL and oneDNN by its own environment.
+Run as a script: reads a JSON list of configurations from stdin, prints one JSON answer per line in
+the same order. A configuration holds `route`, `threads`, `environment` and `families`, names of
+`exact_families` or LARGER, the GPT-2 of this file (which alone runs where none are named). The
+script imports everything once and forks a fresh child per configuration before any kernel has run,
+so each child initialises ATen, MKL and oneDNN by its own environment; children run side by side.
 """
 
 from __future__ import annotations
@@ -10,13 +12,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from protocol.exact import AdamWRow, adamw, clip_by_norm, exact, result_root
+from protocol.exact import AdamWRow, Profile, adamw, clip_by_norm, exact, result_root
+from protocol.exact.route_choice import choose_route
+from tests.support.exact_families import root
+
+LARGER: Final = "gpt2, larger"
+"""Large enough for the routes to leave the paths of small products."""
 
 ROW = AdamWRow(
     decay=0.9999,
@@ -92,23 +100,30 @@ def stock_step() -> dict[str, Tensor]:
 
 
 def run(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Run one configuration in this process: its result root and what served it."""
+    """Run one configuration in this process: the root of each family, and what served them."""
     torch.set_num_threads(configuration["threads"])
-    if configuration["route"] == "stock":
-        tensors = stock_step()
-    else:
-        tensors = exact_step(configuration["route"])
+    route = configuration["route"]
+    families = configuration.get("families", [LARGER])
+    roots = {name: _root(name, route) for name in families}
     return {
-        "root": result_root(tensors).hex(),
+        "roots": roots,
+        "served": route if route == "stock" else choose_route(route, Profile()).name,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
 
 
-def _fork(configuration: dict[str, Any]) -> int:
-    """A child that runs `configuration`; the read end of the pipe it answers through."""
+def _root(name: str, route: str) -> str:
+    if route == "stock":
+        return result_root(stock_step()).hex()
+    return result_root(exact_step(route)).hex() if name == LARGER else root(name, route)
+
+
+def _fork(configuration: dict[str, Any]) -> tuple[int, int]:
+    """A child that runs `configuration`: its id, and the read end of the pipe it answers by."""
     reader, writer = os.pipe()
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         os.environ.update(configuration["environment"])
         try:
             answer = run(configuration)
@@ -117,14 +132,25 @@ def _fork(configuration: dict[str, Any]) -> int:
         os.write(writer, json.dumps(answer).encode())
         os._exit(0)
     os.close(writer)
-    return reader
+    return child, reader
+
+
+def _answers(configurations: list[dict[str, Any]]) -> Iterator[str]:
+    """The children's answers in order; as many run at a time as there are processors."""
+    waiting = list(configurations)
+    running: list[tuple[int, int]] = []
+    while waiting or running:
+        while waiting and len(running) < (os.cpu_count() or 1):
+            running.append(_fork(waiting.pop(0)))
+        child, reader = running.pop(0)
+        with os.fdopen(reader) as answer:
+            yield answer.read()
+        os.waitpid(child, 0)
 
 
 def main() -> None:
-    for configuration in json.load(sys.stdin):
-        with os.fdopen(_fork(configuration)) as answer:
-            sys.stdout.write(answer.read() + "\n")
-        os.wait()
+    for answer in _answers(json.load(sys.stdin)):
+        sys.stdout.write(answer + "\n")
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ from protocol.rules.records import (
     Terms,
     bits,
 )
-from protocol.rules.sealing import SealContext, seal, witness_hash
+from protocol.rules.sealing import NONFINITE_ROOT, SealContext, seal, witness_hash
 from tests.support.rounds import digest, make_terms
 
 BOND = 100 * 10**18
 GAS = hex(12_000_000)
-TRUE, LIE, OTHER = range(3)
+TRUE, LIE, OTHER, DIVERGED = range(4)
 
 
 def person(number: int) -> Address:
@@ -168,8 +168,15 @@ class Play:
                 return
             target = round_.beacon_block + 1 if round_.beacon_block else round_.deadline
             self.mine(target - int(self.chain.head()) - 1)
+            self.prove(round_.beacon_block)
             self.send(ANYBODY, self.market, "advance", self.job)
         raise AssertionError(f"{wanted.name} never came, it is {self.round.phase.name}")
+
+    def prove(self, target: int) -> None:
+        """Show the beacon a block's header, where it wants to see it; 0 is no block."""
+        if target and self.chain.awaits_proof(target):
+            header = self.chain.encoded_header(target)
+            self.send(ANYBODY, self.chain.beacon, "prove", target, header)
 
     # --- seals ---
 
@@ -179,7 +186,7 @@ class Play:
             return Address(self.chain.call(self.market, "slotOfTask", self.job, question)[1])
         if stage == Stage.UPDATE:
             return COORDINATOR
-        args = (self.job, stage, question, seat)
+        args = (self.job, stage, question, seat, 0)
         return Address(self.chain.call(self.market, "holderOf", *args)[1])
 
     def prepare(
@@ -196,8 +203,10 @@ class Play:
             stage,
             provider,
         )
-        answer = [digest(part, question, variant) for part in ("root", "cid", "witness")]
-        opening = make_opening(context, seat, *answer, digest("salt", provider))
+        root, cid, witness = (digest(p, question, variant) for p in ("root", "cid", "witness"))
+        if variant == DIVERGED:
+            root, cid = NONFINITE_ROOT, ZERO32
+        opening = make_opening(context, seat, root, cid, witness, digest("salt", provider))
         self.openings[stage, question, seat] = opening
         return opening
 
@@ -219,11 +228,11 @@ class Play:
                 slot = self.slot_of(by)
                 self.act(by, "sealTask", *where, question, slot, sealed)
             case Stage.CHECK:
-                self.act(by, "sealCheck", *where, question, sealed)
+                self.act(by, "sealCheck", *where, question, 0, sealed)
             case Stage.UPDATE:
                 self.act(by, "sealUpdate", *where, sealed)
             case Stage.UPDATE_CHECK:
-                self.act(by, "sealUpdateCheck", *where, seat, sealed)
+                self.act(by, "sealUpdateCheck", *where, seat, 0, sealed)
             case Stage.PANEL | Stage.UPDATE_PANEL:
                 self.act(by, "sealPanel", *where, question, seat, sealed)
             case Stage.CHALLENGE | Stage.UPDATE_CHALLENGE:
@@ -313,6 +322,7 @@ class Play:
                 return
             target = round_.beacon_block + 1 if round_.beacon_block else round_.deadline
             self.mine(target - int(self.chain.head()))
+            self.prove(round_.beacon_block)
             self.send(ANYBODY, self.market, "advance", self.job)
         raise AssertionError("the round does not end")
 

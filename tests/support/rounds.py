@@ -64,7 +64,7 @@ def make_terms(**changes: object) -> Terms:
         for name in ("reward", "fee", "update_fee", "tasks", "checks", "panel", "gatherers")
     )
     values.setdefault("min_verifiers", j + g + n)
-    values.setdefault("bond", max(-(-3 * w * t // j), n * f, n * u))
+    values.setdefault("bond", max(-(-3 * w * t // j) + n * f, n * u))
     values.setdefault("coordinator_bond", t * w + n * u)
     return Terms(**values)  # type: ignore[arg-type]  # values of mixed types, named one by one
 

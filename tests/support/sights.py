@@ -28,6 +28,8 @@ WORKERS = [(Slot(1), address(1001)), (Slot(2), address(1002))]
 VERIFIERS = [(Slot(n), address(2000 + n)) for n in range(1, 13)]
 OPERATOR = address(555)
 EPOCH = 4
+NOW = 100
+"""The block in which the phase at hand began."""
 
 
 def opening_of(
@@ -45,7 +47,9 @@ class Scene:
 
     terms: Terms = field(default_factory=lambda: make_terms(tasks=4, checks=2))
     phase: Phase = Phase.COMMIT
+    now: int = NOW
     advance_due: bool = False
+    proof_due: int = 0
     fit: bool = True
     provider: Address = WORKERS[0][1]
     operator: Address = OPERATOR
@@ -122,6 +126,8 @@ class Scene:
     def look(self) -> Sight:
         """The Sight."""
         round_ = dataclasses.replace(self._round(), **self.round_fields)
+        self.record.phase = self.phase
+        self.record.started[self.phase] = NOW
         job = JobView(
             requester=address(1),
             coordinator_provider=self.past.coordinator_provider,
@@ -143,9 +149,10 @@ class Scene:
                 roster=self.market.verifiers.at(EPOCH),
                 fit=self.fit,
                 advance_due=self.advance_due,
+                proof_due=self.proof_due,
             )
         return Sight(
-            now=100,
+            now=self.now,
             provider=self.provider,
             operator=self.operator,
             market=self.market,
@@ -162,16 +169,18 @@ class Scene:
             number=0,
             phase=self.phase,
             opened_at=40,
-            deadline=150,
+            deadline=NOW + self.terms.windows.check,
             beacon_block=0,
             epoch=EPOCH,
             workers=len(WORKERS),
             verifiers=len(VERIFIERS),
             seed=digest("seed"),
             draw=digest("draw"),
+            redraw=digest("redraw"),
             panel_draw=digest("panel draw"),
             update_draw=digest("update draw"),
             update_panel_draw=digest("update panel draw"),
+            claimed=sum(1 << task for task in self.record.claims),
             sealed_tasks=sealed,
             drawn=0,
             answered=answered,
@@ -184,6 +193,7 @@ class Scene:
             update_answered=0,
             update_opened=0,
             proposed=False,
+            proposer=0,
             proposal_opened=False,
             update_disputed=False,
             update_challenged=False,

@@ -6,7 +6,7 @@ on the chain, for the rules to judge again.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from web3 import Web3
@@ -29,6 +29,7 @@ from protocol.rules.records import (
     bits,
 )
 from protocol.rules.sealing import NONFINITE_ROOT, SealContext
+from protocol.rules.turns import claims_from
 from tests.support.rounds import FALSE, NONFINITE, NOTHING, OTHER, TRUE, UNOPENED, digest
 
 ETHER = 10**18
@@ -194,11 +195,13 @@ class Table:
         acts = {
             Phase.COMMIT: self._commit,
             Phase.CHECK: self._check,
+            Phase.RECHECK: self._check,
             Phase.REVEAL: lambda _: self.open_all(Stage.WORK, Stage.CHECK),
             Phase.GATHER: self._gather,
             Phase.VERDICT_SEAL: self._panels,
             Phase.VERDICT_OPEN: lambda _: self.open_all(Stage.PANEL, Stage.CHALLENGE),
             Phase.UPDATE: self._propose,
+            Phase.SUCCESSION: self._succeed,
             Phase.UPDATE_CHECK: self._check_update,
             Phase.UPDATE_OPEN: lambda _: self.open_all(Stage.UPDATE, Stage.UPDATE_CHECK),
             Phase.UPDATE_CHALLENGE: self._challenge_update,
@@ -216,13 +219,44 @@ class Table:
         owners = seats.task_owners(view.seed, terms.tasks, record.workers)
         for task, (slot, provider) in enumerate(owners):
             self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTask", task, slot)
+        if self.now().phase == Phase.COMMIT:
+            self._claim(record)
+
+    def _claim(self, record: RoundHistory) -> None:
+        """Slots take over what was left unserved, and serve it or not."""
+        view = self.now()
+        half = claims_from(self.past().terms, view.deadline)
+        self.rpc("anvil_mine", hex(max(half - self.chain.head() - 1, 1)))
+        unserved = [t for t in range(self.past().terms.tasks) if not view.sealed_tasks >> t & 1]
+        for task, (slot, provider) in zip(unserved, record.workers, strict=False):
+            if self.dice.random() < 0.7:
+                self.send(provider, "claim", self.job, view.number, task, slot)
+                self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTask", task, slot)
 
     def _check(self, view: RoundView) -> None:
         terms, record = self.past().terms, self.record()
-        held = seats.check_seats(terms, view.draw, view.drawn, record, self.roster())
-        self._compare(Stage.CHECK, {(task, 0): seat for task, seat in held.items()})
-        for task, seat in held.items():
-            self.seal(seat.provider, Stage.CHECK, task, 0, self.roll(), "sealCheck", task)
+        redraw = view.redraw if view.phase == Phase.RECHECK else None
+        left = view.drawn & ~view.answered
+        held = seats.check_seats(terms, view.draw, left, record, self.roster(), redraw)
+        self._compare(Stage.CHECK, [seat for found in held.values() for seat in found])
+        for task, candidates in held.items():
+            self._in_turn(view, Stage.CHECK, candidates, "sealCheck", task)
+
+    def _in_turn(
+        self, view: RoundView, stage: Stage, candidates: list[seats.Seat], *call: Any
+    ) -> None:
+        """Candidates answer, say nothing, or pass, so that the next one may answer at once."""
+        for seat in candidates:
+            place = (seat.question, seat.seat)
+            answer = self.roll()
+            if answer != NOTHING:
+                self.seal(seat.provider, stage, *place, answer, *call, seat.turn)
+                return
+            gatherer = stage == Stage.UPDATE_CHECK and seat.seat < self.past().terms.gatherers
+            if gatherer or self.dice.random() < 0.5:
+                return
+            where = (self.job, view.number, int(stage), *place, seat.turn)
+            self.send(seat.provider, "pass", *where)
 
     def _gather(self, view: RoundView) -> None:
         self.fill_posts()
@@ -243,7 +277,7 @@ class Table:
         terms, record = self.past().terms, self.record()
         for task in bits(view.disputed):
             held = seats.panel_seats(terms, view.panel_draw, task, record, self.roster())
-            self._compare(Stage.PANEL, {(task, number): seat for number, seat in held.items()})
+            self._compare(Stage.PANEL, held.values())
             for number, seat in held.items():
                 answer = self.roll()
                 self.seal(
@@ -254,23 +288,25 @@ class Table:
         question = self.past().terms.update_question
         self.seal(self.coordinator, Stage.UPDATE, question, 0, self.roll(), "sealUpdate")
 
+    def _succeed(self, view: RoundView) -> None:
+        """The coordinator was late: a gatherer follows it, or nobody does."""
+        question = self.past().terms.update_question
+        self.rpc("anvil_mine", hex(max(view.deadline - self.chain.head() - 3, 1)))
+        for seat, (provider, _) in sorted(self.record().gathered.items()):
+            answer = self.roll()
+            if answer != NOTHING:
+                self.seal(
+                    provider, Stage.UPDATE, question, 1 + seat, answer, "sealSuccession", seat
+                )
+                return
+
     def _check_update(self, view: RoundView) -> None:
         terms, record = self.past().terms, self.record()
         draws = (view.draw, view.update_draw)
         held = seats.update_check_seats(terms, *draws, record, self.roster())
-        question = terms.update_question
-        self._compare(Stage.UPDATE_CHECK, {(question, n): seat for n, seat in held.items()})
-        for number, seat in held.items():
-            answer = self.roll()
-            self.seal(
-                seat.provider,
-                Stage.UPDATE_CHECK,
-                question,
-                number,
-                answer,
-                "sealUpdateCheck",
-                number,
-            )
+        self._compare(Stage.UPDATE_CHECK, [seat for found in held.values() for seat in found])
+        for number, candidates in held.items():
+            self._in_turn(view, Stage.UPDATE_CHECK, candidates, "sealUpdateCheck", number)
 
     def _challenge_update(self, _view: RoundView) -> None:
         if self.dice.random() < 1 - self.mood[0] / 100:
@@ -282,7 +318,7 @@ class Table:
         terms, record = self.past().terms, self.record()
         held = seats.update_panel_seats(terms, view.update_panel_draw, record, self.roster())
         question = terms.update_question
-        self._compare(Stage.UPDATE_PANEL, {(question, n): seat for n, seat in held.items()})
+        self._compare(Stage.UPDATE_PANEL, held.values())
         for number, seat in held.items():
             answer = self.roll()
             self.seal(
@@ -296,10 +332,9 @@ class Table:
                 number,
             )
 
-    def _compare(self, stage: Stage, held: dict[tuple[int, int], seats.Seat]) -> None:
-        """The contract seats the same providers."""
-        for (question, number), seat in held.items():
-            found = self.chain.call(
-                self.chain.market, "holderOf", self.job, int(stage), question, number
-            )
-            assert tuple(found) == (seat.slot, seat.provider), (stage, question, number)
+    def _compare(self, stage: Stage, held: Iterable[seats.Seat]) -> None:
+        """The contract seats the same providers, turn by turn."""
+        for seat in held:
+            place = (int(stage), seat.question, seat.seat, seat.turn)
+            found = self.chain.call(self.chain.market, "holderOf", self.job, *place)
+            assert tuple(found) == (seat.slot, seat.provider), place

@@ -1,0 +1,150 @@
+"""A coordinator and a worker vanish for good in the first round; the others finish the job."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from coordinator import devnet as network
+from coordinator.cast import Actor, Stage, make_actor, put_up_bonds
+from coordinator.faucet import fund
+from coordinator.job_file import JobFile, units
+from coordinator.post import post_job
+from protocol.chain.client import Chain
+from protocol.chain.database import open_database
+from protocol.chain.tx_sender import TxSender
+from protocol.role.connection import open_chain
+from protocol.role.pins import open_pins
+from protocol.rules.history import JobHistory
+from protocol.rules.records import Ending, JobId, Phase, TaskResult
+from protocol.rules.records import Stage as SealStage
+from protocol.runtime.settings import Settings
+from protocol.storage.store import open_store
+from tests.integration.conftest import WINDOWS, Director
+from tests.support.small_jobs import TEXTS, TRAINING
+
+BLOCK_SECONDS = 0.4
+# The second half of Commit must leave time to compute on a busy machine; nobody proposes in Update.
+SHORT = WINDOWS | {"commit": 120, "update": 60}
+
+
+def vanish(stage: Stage, actor: Actor) -> None:
+    """SIGKILL, and nobody starts it again."""
+    role = next(r for r in stage.running if r.name == actor.name)
+    role.process.kill()
+    role.process.wait(10)
+    stage.running.remove(role)
+
+
+def has_sealed(past: JobHistory, actor: Actor) -> bool:
+    return any(
+        seal.stage == SealStage.WORK and seal.provider == actor.address
+        for round_ in past.rounds
+        for seal in round_.seals.values()
+    )
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, JobHistory, Stage]]:
+    """Two workers, three verifiers, one coordinator; the last two words are had by the others."""
+    root = tmp_path_factory.mktemp("takeover")
+    net = network.start(root / "devnet", block_time=BLOCK_SECONDS)
+    stage = Stage(root, net)
+    try:
+        settings = Settings(
+            home=root / "requester",
+            rpc_url=net.rpc_url,
+            ipfs_api=net.ipfs_api,
+            deployment=Path(net.deployment),
+        )
+        chain = open_chain(settings)
+        names = ["coordinator", "worker-1", "worker-2", *(f"verifier-{i}" for i in (1, 2, 3))]
+        actors = {name: make_actor(root, name) for name in names}
+        put_up_bonds(chain, root, list(actors.values()))
+        for i in (1, 2, 3):
+            stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
+        job = post(chain, settings, root, actors["coordinator"])
+        director = Director(chain, stage)
+        # One after the other: whoever joins last must not have sealed before it vanishes.
+        stage.start(actors["worker-1"], "worker", "run")
+        director.wait(job, "a first worker", lambda p: len(p.roster) == 1)
+        stage.start(actors["worker-2"], "worker", "run")
+        director.wait(job, "a second worker", lambda p: len(p.roster) == 2)
+        vanish(stage, actors["worker-2"])
+        stage.start(actors["coordinator"], "coordinator", "run")
+        director.wait(job, "a seal", lambda p: has_sealed(p, actors["worker-1"]))
+        vanish(stage, actors["coordinator"])
+        past = director.wait(job, "the end", lambda p: p.ending != Ending.NONE)
+        yield chain, past, stage
+    finally:
+        stage.stop()
+        network.stop(root / "devnet")
+
+
+def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
+    requester = make_actor(root, "requester")
+    fund(chain, root, [(requester.address, units(Decimal(100)))])
+    job_file = JobFile.model_validate(
+        {
+            "data": TEXTS,
+            "training": TRAINING | {"rounds": 1},
+            "market": {
+                "coordinator": coordinator.operator.address,
+                "checks": 2,
+                "min_workers": 2,
+                "windows": SHORT,
+            },
+        }
+    )
+    sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
+    with open_store(settings.apis) as store:
+        return post_job(
+            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
+        )
+
+
+@pytest.mark.slow
+def test_tasks_of_the_vanished_worker_were_claimed_and_paid(
+    story: tuple[Chain, JobHistory, Stage],
+) -> None:
+    _, past, _ = story
+    [round_] = past.rounds
+    assert round_.claims, "the vanished worker had tasks"
+    assert set(round_.results.values()) == {TaskResult.INCLUDED}
+    sealers = {seal.provider for key, seal in round_.seals.items() if key[0] == SealStage.WORK}
+    assert len(sealers) == 1
+
+
+@pytest.mark.slow
+def test_gatherer_proposed_in_the_coordinators_place(
+    story: tuple[Chain, JobHistory, Stage],
+) -> None:
+    _, past, _ = story
+    [round_] = past.rounds
+    assert past.ending == Ending.COMPLETED
+    assert past.updates == 1
+    assert Phase.SUCCESSION in round_.started
+    assert round_.proposal is not None
+    assert round_.proposal.seat > 0
+    assert not round_.coordinator_removed
+
+
+@pytest.mark.slow
+def test_stranger_finds_it_all_consistent(
+    story: tuple[Chain, JobHistory, Stage], tmp_path: Path
+) -> None:
+    _, past, stage = story
+    time.sleep(2 * BLOCK_SECONDS)
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli.main", "audit", str(past.job)],
+        env=stage.environment(None, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CONSISTENT" in done.stdout

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from math import comb, floor, prod
+from math import comb, floor, prod, sqrt
 
 from protocol.rules.records import Terms
 
 TURNS = 4  # candidates of a check; asserted to be the rules' where the rules are played
 TRIES = 16  # candidates of a panel's seat
+
+Gains = list[tuple[Fraction, int]]
+"""What a cheat may bring beyond honest play, each amount with its chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,58 +178,78 @@ def lied_challenge(t: Terms, members: int, ours: int, *, drawn: bool) -> int:
     return max(truth, -t.bond)
 
 
-def mean(rows: list[tuple[int, int, Fraction]], value: Callable[[int, int], int]) -> Fraction:
-    """Expectation over panels."""
-    return sum((chance * value(n, k) for n, k, chance in rows), Fraction(0))
+def panel_gains(
+    rows: list[tuple[int, int, Fraction]], value: Callable[[int, int], int], weight: Fraction
+) -> Gains:
+    """The same over panels, where `weight` is the chance that one sits."""
+    return [(weight * chance, value(n, k)) for n, k, chance in rows]
 
 
 # --- gains over honest play ---
 
 
-def skip_work(s: Setting, *, void: bool = False) -> Fraction:
+def expectation(gains: Gains) -> Fraction:
+    """What they bring on average."""
+    return sum((chance * gain for chance, gain in gains), Fraction(0))
+
+
+def deviation(gains: Gains) -> float:
+    """Their standard deviation; rare amounts count although few rounds would show one."""
+    average = expectation(gains)
+    return sqrt(sum(chance * (gain - average) ** 2 for chance, gain in gains))
+
+
+def skip_work(s: Setting, *, void: bool = False) -> Gains:
     """Seal any other root than the true one, having computed nothing: garbage, stale, scaled.
 
-    Undrawn it is paid; a colluding checker confirms it; an honest one dissents. With `void` the
-    coalition then silences the round where it can, at no cost that is counted.
+    Undrawn it is paid; a colluding checker confirms it, which brings the pay (its fee it has
+    anyway); an honest one dissents. With `void` the coalition then silences the round where it
+    can, at no cost that is counted.
     """
-    t, p = s.terms, s.checked
+    t, p = s.terms, s.checked  # the reward is what computing costs
     ours = Fraction(s.colluding, s.verifiers)
     rows = panels(s.verifiers, t.panel, 1, s.colluding)
-    caught = mean(rows, lambda n, k: lied_work(t, n, k))
-    if void:
-        caught = max(caught, (1 - escape(s)) * caught)
-    cheat = (1 - p) * t.reward + p * (ours * (t.reward + t.fee) + (1 - ours) * caught)
-    honest = p * ours * t.fee  # the reward is what computing costs
-    return cheat - honest
+    caught = panel_gains(rows, lambda n, k: lied_work(t, n, k), p * (1 - ours))
+    if void and expectation(caught) < 0:
+        hidden = escape(s)
+        caught = [(chance * (1 - hidden), gain) for chance, gain in caught]
+        caught.append((p * (1 - ours) * hidden, 0))
+    return [(1 - p, t.reward), (p * ours, t.reward), *caught]
 
 
-def false_dissent(s: Setting) -> Fraction:
+def false_dissent(s: Setting) -> Gains:
     """Check without computing: any answer that is not the worker's."""
     t = s.terms
     rows = panels(s.verifiers, t.panel, 1, s.colluding - 1)
-    return mean(rows, lambda n, k: lied_check(t, n, k)) - (t.fee - t.reward)
+    honest = t.fee - t.reward
+    return panel_gains(rows, lambda n, k: lied_check(t, n, k) - honest, Fraction(1))
 
 
-def false_challenge(s: Setting, *, drawn: bool) -> Fraction:
-    """Challenge an honest result; whoever does not gets nothing."""
+def false_challenge(s: Setting) -> Gains:
+    """Challenge an honest result, drawn or not; whoever does not gets nothing."""
     t = s.terms
-    rows = panels(s.verifiers, t.panel, 1 + drawn, s.colluding - 1)
-    return mean(rows, lambda n, k: lied_challenge(t, n, k, drawn=drawn))
+    gains: Gains = []
+    for drawn, chance in ((True, s.checked), (False, 1 - s.checked)):
+        rows = panels(s.verifiers, t.panel, 1 + drawn, s.colluding - 1)
+        gains += panel_gains(
+            rows, lambda n, k, drawn=drawn: lied_challenge(t, n, k, drawn=drawn), chance
+        )
+    return gains
 
 
-def wrong_update(s: Setting, *, join: bool) -> Fraction:
+def wrong_update(s: Setting, *, join: bool) -> Gains:
     """Propose a wrong update; the colluding checkers `join` in the lie, or keep silent.
 
-    Silent ones are counted as if the drawn two could hide it whenever both collude, which turns
-    make less likely.
+    Honest play brings u, less the cost of computing it, for each duty: nothing. Silent ones are
+    counted as if the drawn two could hide it whenever both collude, which turns make less likely.
     """
     t = s.terms
     checkers = t.gatherers + 2
     rows = panels(s.verifiers, t.panel, 0, s.colluding)
-    total = Fraction(0)
+    gains: Gains = []
     for k, chance in enumerate(seated(s.verifiers, s.colluding, checkers)):
         if k == checkers:
-            total += chance * (1 + k) * t.update_fee
+            gains.append((chance, (1 + k) * t.update_fee))
             continue
         stake, pay = (t.coordinator_bond + k * t.bond, 1 + k) if join else (t.coordinator_bond, 1)
 
@@ -236,12 +259,13 @@ def wrong_update(s: Setting, *, join: bool) -> Fraction:
                 return max(truth, (pay + ours) * t.update_fee)
             return max(truth, -stake)
 
-        total += chance * mean(rows, value)
-    if not join:
-        pair = s.colluding * (s.colluding - 1)
-        hidden = Fraction(pair, s.verifiers * (s.verifiers - 1))
-        total *= 1 - hidden  # nothing is paid, nothing is slashed
-    return total  # honest: u, less the cost of computing it, for each duty
+        gains += panel_gains(rows, value, chance)
+    if join:
+        return gains
+    pair = s.colluding * (s.colluding - 1)
+    hidden = Fraction(pair, s.verifiers * (s.verifiers - 1))
+    # Nothing is paid, nothing is slashed.
+    return [(hidden, 0), *((chance * (1 - hidden), gain) for chance, gain in gains)]
 
 
 def withhold(s: Setting) -> Fraction:

@@ -226,10 +226,10 @@ def wrong_update(s: Setting, dice: random.Random, *, join: bool) -> int:
 
 
 def average(cheat: Callable[[random.Random], int], rounds: int, seed: int) -> tuple[float, float]:
-    """Mean gain over many rounds, and the standard error of that mean."""
+    """Mean gain over many rounds, and its standard deviation from round to round."""
     dice = random.Random(seed)
     gains: Iterable[int] = [cheat(dice) for _ in range(rounds)]
     values = list(gains)
     mean = sum(values) / rounds
     spread = sum((value - mean) ** 2 for value in values) / (rounds - 1)
-    return mean, (spread / rounds) ** 0.5
+    return mean, spread**0.5

@@ -11,11 +11,12 @@ from random import Random
 import pytest
 
 from benchmarks import economics, economics_model, economics_play
-from benchmarks.economics import CHEATS, SIGMAS, old_bond, terms
+from benchmarks.economics import CHEATS, SIGMAS, old_bond, standard_error, terms
 from benchmarks.economics_model import (
     Setting,
     candidates,
     colluding_slots,
+    expectation,
     seated,
     taken_whole,
     within,
@@ -51,8 +52,8 @@ def test_no_cheat_pays_on_any_terms(panel: int) -> None:
     seen = 0
     for setting in extremes(panel):
         seen += 1
-        for name, gain, _ in CHEATS:
-            assert gain(setting) < 0, (name, setting)
+        for name, gains_of, _ in CHEATS:
+            assert expectation(gains_of(setting)) < 0, (name, setting)
         for name, change in economics_model.deeds(setting.terms).items():
             assert change <= 0, (name, setting)
     assert seen > 300
@@ -63,8 +64,8 @@ def test_bond_that_only_feeds_the_panel_would_let_garbage_pay() -> None:
     for panel, fee in ((1, 384), (3, 128)):
         t = terms(64, 1, 3, panel, 2, fee, 0)
         setting = Setting(t, 10, 3)
-        assert economics_model.skip_work(setting) < 0
-        assert economics_model.skip_work(Setting(old_bond(t), 10, 3)) > 0
+        assert expectation(economics_model.skip_work(setting)) < 0
+        assert expectation(economics_model.skip_work(Setting(old_bond(t), 10, 3))) > 0
 
 
 def test_reward_of_one_would_make_idleness_free() -> None:
@@ -80,15 +81,23 @@ def test_reward_of_one_would_make_idleness_free() -> None:
 @pytest.mark.parametrize("number", range(len(SMALL)))
 @pytest.mark.parametrize("cheat", CHEATS, ids=[name for name, _, _ in CHEATS])
 def test_rules_pay_what_was_computed(cheat: tuple, number: int) -> None:  # type: ignore[type-arg]  # a row of CHEATS
-    name, gain, play = cheat
+    name, gains_of, play = cheat
     setting = SMALL[number]
-    mean, error = economics_play.average(lambda dice: play(setting, dice), ROUNDS, seed=number)
-    exact = float(gain(setting))
+    mean, spread = economics_play.average(lambda dice: play(setting, dice), ROUNDS, seed=number)
+    gains = gains_of(setting)
+    error = standard_error(gains, spread, ROUNDS)
+    exact = float(expectation(gains))
     if "silent" in name:  # its exact value lets friends hide a lie more often than turns do
         assert mean < exact + SIGMAS * error
         assert mean < 0
     else:
         assert abs(mean - exact) < SIGMAS * error
+
+
+def test_chances_of_a_cheat_sum_to_one() -> None:
+    for _, gains_of, _ in CHEATS:
+        for setting in SMALL:
+            assert sum(chance for chance, _ in gains_of(setting)) == 1
 
 
 def test_same_dice_play_the_same_rounds() -> None:

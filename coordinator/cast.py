@@ -16,12 +16,12 @@ from eth_account.signers.local import LocalAccount
 
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
-from coordinator.job_file import UNITS
 from protocol.chain.client import Call, Chain
 from protocol.chain.database import open_database
 from protocol.chain.payment import with_permit
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import store
+from protocol.rules.amounts import UNITS
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
 

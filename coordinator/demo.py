@@ -22,7 +22,7 @@ from rich.table import Table
 from coordinator import devnet as network
 from coordinator.cast import Actor, Running, Stage, make_actor, put_up_bonds
 from coordinator.faucet import fund
-from coordinator.job_file import JobFile, MarketSection, units, whole
+from coordinator.job_file import JobFile, MarketSection, units
 from coordinator.post import post_job
 from coordinator.report import all_lines, money_of
 from coordinator.watch import JobReader, watch
@@ -32,6 +32,7 @@ from protocol.chain.tx_sender import TxSender
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.pins import open_pins
+from protocol.rules.amounts import whole
 from protocol.rules.errors import GradproofError
 from protocol.rules.history import JobHistory
 from protocol.rules.records import JobId, Reason, TaskResult

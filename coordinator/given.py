@@ -4,7 +4,7 @@ import re
 
 from eth_utils.address import is_checksum_address
 
-from coordinator.job_file import DECIMALS, UNITS
+from protocol.rules.amounts import DECIMALS, UNITS
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
 

@@ -20,14 +20,11 @@ from typing import Annotated, Any
 from eth_utils.address import is_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from protocol.rules.amounts import UNITS
 from protocol.rules.economics import check_terms, smallest_bond, smallest_coordinator_bond
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import ZERO32, Address, Terms, Windows
 from protocol.training.authoring import JobSettings
-
-DECIMALS = 18
-UNITS: int = 10**DECIMALS
-"""Smallest units of the token in one whole token."""
 
 
 class JobFileError(GradproofError):
@@ -195,12 +192,6 @@ def units(amount: Decimal) -> int:
     scaled = amount * UNITS
     assert scaled == int(scaled)
     return int(scaled)
-
-
-def whole(amount: int) -> str:
-    """Smallest units to whole tokens, as people read them."""
-    tokens, rest = divmod(amount, UNITS)
-    return f"{tokens}.{rest:0{DECIMALS}d}".rstrip("0").removesuffix(".")
 
 
 def _refuse(where: str, why: str, known: list[str] | None = None) -> JobFileError:

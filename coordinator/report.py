@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from coordinator.job_file import whole
+from protocol.rules.amounts import whole
 from protocol.rules.history import JobHistory, Line, RoundHistory
 from protocol.rules.records import Address, Ending, Reason, Stage, TaskResult
 

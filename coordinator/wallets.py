@@ -5,7 +5,6 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from coordinator.job_file import DECIMALS, whole
 from protocol.chain.authorisation import Authorisation, sign_authorisation
 from protocol.chain.client import Call, Chain
 from protocol.chain.database import open_database
@@ -15,6 +14,7 @@ from protocol.chain.payment import send_paying
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import address_of, unlock
 from protocol.role.connection import open_chain
+from protocol.rules.amounts import DECIMALS, whole
 from protocol.rules.records import Address
 from protocol.runtime.settings import Settings, load_settings
 

@@ -10,13 +10,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.job_file import whole
 from coordinator.report import money_of, round_fields, status_of
 from protocol.chain.client import Chain
 from protocol.chain.database import open_database
 from protocol.chain.errors import ChainError
 from protocol.chain.indexer import Indexer
 from protocol.role.job_files import JobFiles
+from protocol.rules.amounts import whole
 from protocol.rules.errors import GradproofError, RuleError
 from protocol.rules.history import JobHistory
 from protocol.rules.records import Ending, JobId

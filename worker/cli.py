@@ -42,3 +42,18 @@ def run(
     from worker.service import run_worker
 
     run_worker(start_process(), Limits(slots, smallest_reward, claims), dishonest)
+
+
+@app.command()
+def earnings(
+    provider: Annotated[
+        str, typer.Option(help="Owner to ask about; GRADPROOF_PROVIDER by default.")
+    ] = "",
+    job: Annotated[int | None, typer.Option(help="This job alone.", min=1)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Every task that was the owner's to compute: verdict, pay, transaction, and why."""
+    from protocol.runtime.start import start_process
+    from worker.earnings_report import print_earnings
+
+    print_earnings(start_process(), provider, job, as_json=json)

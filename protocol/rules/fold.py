@@ -178,7 +178,9 @@ def _verdict_reached(history: MarketHistory, event: Event) -> None:
 
 
 def _task_settled(history: MarketHistory, event: Event) -> None:
-    _round(history, event).results[event.args["task"]] = TaskResult(event.args["result"])
+    task, round_ = event.args["task"], _round(history, event)
+    round_.results[task] = TaskResult(event.args["result"])
+    round_.settled_in[task] = event.transaction
 
 
 def _update_accepted(history: MarketHistory, event: Event) -> None:

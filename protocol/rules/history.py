@@ -93,6 +93,7 @@ class RoundHistory:
     gathered: dict[int, tuple[Address, int]] = field(default_factory=dict)
     verdicts: dict[int, tuple[bool, bytes]] = field(default_factory=dict)
     results: dict[int, TaskResult] = field(default_factory=dict)
+    settled_in: dict[int, str] = field(default_factory=dict)  # transaction, by task
     lines: list[Line] = field(default_factory=list)
     update: tuple[bytes, bytes] | None = None
     coordinator_removed: bool = False

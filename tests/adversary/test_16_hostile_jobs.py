@@ -12,7 +12,6 @@ import pytest
 from coordinator import devnet as network
 from coordinator.cast import Stage, make_actor, put_up_bonds
 from coordinator.faucet import fund
-from coordinator.job_file import UNITS
 from coordinator.post import publish, send_post
 from protocol.chain.client import Chain
 from protocol.chain.database import open_database
@@ -21,6 +20,7 @@ from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
 from protocol.role.job_files import JobFiles, ManifestDiffers
 from protocol.role.vetting import FIRST_PAUSE, Vetting
+from protocol.rules.amounts import UNITS
 from protocol.rules.economics import required_escrow
 from protocol.rules.errors import GradproofError
 from protocol.rules.history import JobHistory

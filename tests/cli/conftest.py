@@ -12,10 +12,10 @@ from coordinator import devnet as network
 from coordinator.cli.main import main
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
-from coordinator.job_file import UNITS
 from protocol.chain.client import Chain
 from protocol.chain.deployment import Deployment
 from protocol.chain.wallet import store
+from protocol.rules.amounts import UNITS
 from protocol.rules.records import Address
 from tests.support.command_line import Gradproof, Said
 

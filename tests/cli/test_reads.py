@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from coordinator.job_file import UNITS, whole
 from protocol.chain.client import Chain
+from protocol.rules.amounts import UNITS, whole
 from tests.support.command_line import Gradproof
 from tests.support.small_jobs import job_file_text
 
@@ -99,3 +99,16 @@ def test_demoInAFolderThatHoldsSomething_isRefused(refused: Refused, tmp_path: P
     (tmp_path / "keep" / "mine").touch()
     assert "is not empty" in refused("demo", "--keep", tmp_path / "keep")
     assert [p.name for p in (tmp_path / "keep").iterdir()] == ["mine"]
+
+
+def test_earnings_ofSomebodyWithoutTasks_areNone(
+    gradproof: Gradproof, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = gradproof("worker", "earnings", "--provider", OWNER, "--json")
+    assert json.loads(said.out) == {"provider": OWNER, "paid": "0", "lost": "0", "tasks": []}
+    assert (
+        "0 tasks, 0 tokens paid, 0 lost" in gradproof("worker", "earnings", "--provider", OWNER).out
+    )
+    monkeypatch.delenv("GRADPROOF_PROVIDER", raising=False)
+    assert "GRADPROOF_PROVIDER" in refused("worker", "earnings")
+    assert "checksummed" in refused("worker", "earnings", "--provider", OWNER.lower())

@@ -106,6 +106,7 @@ class Stage:
             "GRADPROOF_DEPLOYMENT": self.devnet.deployment,
             "GRADPROOF_PASSWORD": PASSWORD,
             "GRADPROOF_PROVIDER": "" if actor is None else actor.address,
+            "GRADPROOF_METRICS": "127.0.0.1:0",  # any free port; the log names it
             # Seven roles share this machine; more threads each would only get in each other's way.
             "OMP_NUM_THREADS": "1",
         }

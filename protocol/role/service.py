@@ -27,6 +27,7 @@ from protocol.role.openings import OpeningStore
 from protocol.role.pins import open_pins
 from protocol.role.sight import Observer, Sight
 from protocol.role.vetting import Vetting
+from protocol.role.watch import Watch
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
 from protocol.rules.sealing import is_finite
@@ -78,21 +79,37 @@ class RoleService:
             Address(account.address),
             Vetting(self.files).is_fit,
         )
+        self.watch = Watch(
+            home.name,
+            self.chain,
+            engine,
+            store.counters,
+            provider,
+            Address(account.address),
+            settings.metrics,
+        )
         self._stopping = False
 
     def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
         """Loop until SIGTERM or SIGINT; `after` sees every sight once it has been acted on."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        with self.watch:
+            self._loop(decide, after)
+
+    def _loop(self, decide: Decide, after: Callable[[Sight], None] | None) -> None:
         head = -1
         while not self._stopping:
             try:
                 newest = self.chain.head()
                 if newest != head:
                     head = newest
-                    self.tick(decide, after)
+                    with self.watch.tick():
+                        self.tick(decide, after)
+                self.watch.turned()
             except ChainError as error:
                 log.warning("tick given up", error=str(error))
+                self.watch.turned(str(error))
             time.sleep(self.settings.poll_seconds)
 
     def tick(self, decide: Decide, after: Callable[[Sight], None] | None = None) -> None:
@@ -115,6 +132,7 @@ class RoleService:
             after(sight)
         for job in self.keeper.let_go(sight.market):
             self.answerer.forget(job)
+        self.watch.saw(sight)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -133,16 +151,20 @@ class RoleService:
         except ContractRejected as error:
             # Somebody was faster, or the window closed: the next sight tells.
             log.info("not sent", error=str(error))
+            self.watch.acted(_name(action), "refused")
         except ChainError:
             raise
         except GradproofError as error:
             log.error("duty given up", action=str(action), error=str(error))
+            self.watch.acted(_name(action), "failed")
 
     def _send(self, action: Send) -> None:
-        call = Call(self.chain.market, action.function, action.args)
-        if self.sender.state(action.key) in (None, "reverted"):
+        fresh = self.sender.state(action.key) in (None, "reverted")
+        if fresh:
             log.info(action.function, args=_short(action.args))
-        self.sender.submit(action.key, call)
+        self.sender.submit(action.key, Call(self.chain.market, action.function, action.args))
+        if fresh:
+            self.watch.acted(action.function, "done")
 
     def _prove(self, action: Prove) -> None:
         """A header that a reorganisation replaced was refused, and goes out again as it is now."""
@@ -155,13 +177,16 @@ class RoleService:
         record = js.open_round
         assert record is not None
         began = time.monotonic()
-        opening = self.answerer.answer(
-            js.past, record, action.stage, action.question, action.seat, js.round.included
-        )
+        stage = action.stage.name.lower()
+        with self.watch.computing(stage):
+            opening = self.answerer.answer(
+                js.past, record, action.stage, action.question, action.seat, js.round.included
+            )
         self.openings.save(opening)
+        self.watch.acted("answer", "done")
         log.info(
             "computed",
-            stage=action.stage.name.lower(),
+            stage=stage,
             question=action.question,
             round=action.round,
             seconds=round(time.monotonic() - began, 2),
@@ -184,6 +209,10 @@ class RoleService:
                 log.warning("result not held", task=task, error=str(error))
         key = f"{action.job}/{action.round}/gather/{action.seat}"
         self._send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
+
+
+def _name(action: Action) -> str:
+    return action.function if isinstance(action, Send) else type(action).__name__.lower()
 
 
 def _short(args: tuple[object, ...]) -> str:

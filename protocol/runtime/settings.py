@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     poll_seconds: float = 0.2
     log_format: str = "console"
     log_level: str = "info"
+    metrics: str = ""
     cache: Path | None = None
     cache_bytes: int = 20 * 2**30
 

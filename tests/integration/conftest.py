@@ -1,5 +1,6 @@
 """One whole job, played once by real processes; the tests look at what it left behind."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 from web3.types import RPCEndpoint
 
 from coordinator import devnet as network
-from coordinator.cast import Actor, Stage, make_actor, put_up_bonds
+from coordinator.cast import Actor, Running, Stage, make_actor, put_up_bonds
 from coordinator.faucet import fund
 from coordinator.job_file import JobFile, units
 from coordinator.post import post_job
@@ -66,6 +68,8 @@ class Story:
     root: Path
     too_early: subprocess.CompletedProcess[str]
     """`job forget` while the job ran."""
+    metrics: dict[str, str]
+    """What each role said of itself, just before it was told to stop."""
 
     def forget(self, home: Path) -> subprocess.CompletedProcess[str]:
         """`job forget` in one home, now."""
@@ -147,13 +151,33 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             past = director.wait(job, "the end", lambda p: p.ending != Ending.NONE)
             director.wait(job, "workers gone home", lambda p: not p.roster)
             _wait_until_released(store, past)
+            metrics = {role.name: _metrics(role) for role in stage.running}
             stage.stop()
             yield Story(
-                chain, stage, settings, job, past, files, actors, requester, root, too_early
+                chain,
+                stage,
+                settings,
+                job,
+                past,
+                files,
+                actors,
+                requester,
+                root,
+                too_early,
+                metrics,
             )
     finally:
         stage.stop()
         network.stop(root / "devnet")
+
+
+def _metrics(role: Running) -> str:
+    """A role's metrics, by the address that its log names; it is alive and ready."""
+    found = re.search(r"metrics served.*url=\S*(http://[\d.]+:\d+)", role.log.read_text())
+    assert found is not None, role.log
+    for path in ("health", "ready"):
+        assert requests.get(f"{found[1]}/{path}", timeout=10).status_code == 200
+    return requests.get(f"{found[1]}/metrics", timeout=10).text
 
 
 def forget(stage: Stage, home: Path, job: JobId) -> subprocess.CompletedProcess[str]:

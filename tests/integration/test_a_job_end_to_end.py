@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from coordinator.report import all_lines, money_of
 from protocol.chain.client import Call
@@ -15,6 +16,7 @@ from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
 from protocol.role.keeping import final_states
+from protocol.rules.amounts import UNITS
 from protocol.rules.history import JobHistory, MarketHistory
 from protocol.rules.records import Ending, Reason, TaskResult
 from protocol.rules.records import Stage as SealStage
@@ -54,6 +56,26 @@ def test_honestWork_isPaid(story: Any) -> None:
     for name in ("worker-1", "worker-2", "coordinator", *(f"verifier-{i}" for i in (1, 2, 3))):
         assert money.paid.get(story.actors[name].address, 0) > 0, name
     assert story.actors[CHEAT].address not in money.paid
+
+
+def test_metrics_sayWhatTheChainSays(story: Any) -> None:
+    """Earnings, stages and jobs of every role, as Prometheus reads them."""
+    paid = money_of(story.past).paid
+    for name, text in story.metrics.items():
+        samples = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+        earned = sum(v for key, v in samples.items() if key[0] == "gradproof_earned_tokens")
+        assert earned == pytest.approx(paid.get(story.actors[name].address, 0) / UNITS), name
+        assert samples["gradproof_running_jobs",] == 0
+        assert samples["gradproof_transactions", "reverted"] == 0
+        assert samples["gradproof_acts_total", "answer", "done"] >= 1
+        assert samples["gradproof_store_fetched_bytes_total",] > 0
+    cheat = story.metrics[CHEAT]
+    assert 'gradproof_lost_tokens{reason="wrong"}' in cheat
+    assert 'gradproof_compute_seconds_count{stage="work"} 1.0' in cheat
 
 
 def test_killedWorker_finishedWhatItHadSealed(story: Any) -> None:

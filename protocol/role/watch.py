@@ -1,0 +1,175 @@
+"""A role's eyes on itself: turns what the loop sees and does into metrics and a pulse."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import TracebackType
+
+import structlog
+from eth_typing import ChecksumAddress
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from protocol.chain.client import Chain
+from protocol.chain.database import TransactionRow
+from protocol.role.sight import Sight
+from protocol.rules.amounts import UNITS
+from protocol.rules.history import Line, MarketHistory
+from protocol.rules.records import Address, JobId
+from protocol.runtime.health import HealthEndpoint, Pulse
+from protocol.runtime.metrics import RoleMetrics
+from protocol.storage.counters import Counters
+
+log = structlog.get_logger()
+
+MONEY_SECONDS = 30.0
+"""Balances cost calls to the chain: they are read this seldom."""
+WEI = 10**18
+
+
+class Watch:
+    """Metrics and pulse of one role; as a context it serves them where `address` says."""
+
+    def __init__(
+        self,
+        role: str,
+        chain: Chain,
+        engine: Engine,
+        counters: Counters,
+        provider: Address,
+        operator: Address,
+        address: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.metrics = RoleMetrics(role, version("gradproof"), counters)
+        self.pulse = Pulse(clock)
+        self._chain = chain
+        self._engine = engine
+        self._provider = provider
+        self._operator = operator
+        self._address = address
+        self._clock = clock
+        self._money_read = -MONEY_SECONDS
+        self._market: MarketHistory | None = None
+        self._counted: dict[JobId, int] = {}  # rounds whose money is in the metrics
+        self._endpoint: HealthEndpoint | None = None
+
+    def __enter__(self) -> "Watch":
+        if self._address:
+            self._endpoint = HealthEndpoint(self._address, self.pulse, self.metrics.registry)
+            log.info("metrics served", url=self._endpoint.url)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    # --- what the loop tells ---
+
+    def turned(self, trouble: str | None = None) -> None:
+        """The loop came round, with or without a new block."""
+        self.pulse.turned(trouble)
+        if trouble is not None:
+            self.metrics.ticks.labels("failed").inc()
+
+    @contextmanager
+    def tick(self) -> Iterator[None]:
+        """One look at the chain, with all its acts."""
+        with self.metrics.tick_seconds.time():
+            yield
+        self.metrics.ticks.labels("done").inc()
+        self.metrics.last_tick.set_to_current_time()
+
+    @contextmanager
+    def computing(self, stage: str) -> Iterator[None]:
+        """One answer is being computed."""
+        self.pulse.busy(stage)
+        try:
+            with self.metrics.compute_seconds.labels(stage).time():
+                yield
+        finally:
+            self.pulse.busy(None)
+
+    def acted(self, act: str, outcome: str) -> None:
+        """An act was `done`, `refused` by the contracts, or `failed`."""
+        self.metrics.acts.labels(act, outcome).inc()
+
+    def saw(self, sight: Sight) -> None:
+        """Everything that one sight tells."""
+        m = self.metrics
+        m.head.set(self._chain.head())
+        m.indexed.set(sight.now - 1)
+        self._see_jobs(sight)
+        self._see_transactions(sight.now)
+        self._see_earnings(sight.market)
+        if self._clock() - self._money_read >= MONEY_SECONDS:
+            self._money_read = self._clock()
+            self._see_money()
+
+    # --- what it comes to ---
+
+    def _see_jobs(self, sight: Sight) -> None:
+        m = self.metrics
+        m.jobs.set(len(sight.jobs))
+        for gauge in (m.phase, m.round, m.blocks_left):
+            gauge.clear()  # jobs that ended take their labels with them
+        sealed = opened = 0
+        for number, js in sight.jobs.items():
+            label = str(number)
+            m.phase.labels(label).set(js.round.phase)
+            m.round.labels(label).set(js.round.number)
+            if js.round.deadline:
+                m.blocks_left.labels(label).set(js.round.deadline - sight.now)
+            seals = js.open_round.seals.values() if js.open_round else ()
+            for seal in seals:
+                if seal.provider == sight.provider:
+                    sealed += seal.outcome is None
+                    opened += seal.outcome is not None
+        m.seals.labels("sealed").set(sealed)
+        m.seals.labels("opened").set(opened)
+
+    def _see_transactions(self, now: int) -> None:
+        query = (
+            select(TransactionRow.state, func.count(), func.min(TransactionRow.sent_block))
+            .where(TransactionRow.sender == self._operator)
+            .group_by(TransactionRow.state)
+        )
+        with Session(self._engine) as session:
+            rows = {state: (count, oldest) for state, count, oldest in session.execute(query)}
+        for state in ("sent", "mined", "reverted"):
+            self.metrics.transactions.labels(state).set(rows.get(state, (0, 0))[0])
+        oldest = rows["sent"][1] if "sent" in rows else now
+        self.metrics.oldest_pending.set(now - oldest)
+
+    def _see_earnings(self, market: MarketHistory) -> None:
+        """Rounds are counted once, when they are final; a replayed history is counted afresh."""
+        if market is not self._market:
+            self._market, self._counted = market, {}
+            self.metrics.earned.clear()
+            self.metrics.lost.clear()
+        for number, past in market.jobs.items():
+            for record in past.rounds[self._counted.get(number, 0) :]:
+                if not record.finalised:
+                    break
+                self._counted[number] = record.number + 1
+                for line in record.lines:
+                    if line.account == self._provider:
+                        self._count(line)
+
+    def _count(self, line: Line) -> None:
+        gauge = self.metrics.earned if line.kind == "credit" else self.metrics.lost
+        gauge.labels(line.reason.name.lower()).inc(line.amount / UNITS)
+
+    def _see_money(self) -> None:
+        chain, m = self._chain, self.metrics
+        for ledger in ("free", "locked", "credit"):
+            amount = chain.call(chain.vault, f"{ledger}Of", self._provider)
+            m.tokens.labels(ledger).set(amount / UNITS)
+        key = ChecksumAddress(self._operator)  # type: ignore[arg-type]  # addresses here are checksummed
+        m.ether.set(chain.retrying(lambda: chain.web3.eth.get_balance(key)) / WEI)

@@ -4,7 +4,7 @@ A check is a function without arguments that yields results. Checks stand in gro
 its group, because what follows there needs what failed. INVARIANT: a check changes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +33,7 @@ class Result:
     fix: str = ""
 
 
-Check = Callable[[], Iterator[Result]]
+Check = Callable[[], Iterable[Result]]
 
 
 def examine(groups: Sequence[Sequence[Check]]) -> Iterator[Result]:
@@ -51,4 +51,5 @@ def _outcome(check: Check) -> Iterator[Result]:
         yield from check()
     except GradproofError as error:
         finding = " ".join(part for part in (error.what, error.why) if part)
-        yield Result(check.__name__.replace("_", " "), State.FAIL, finding, error.fix)
+        name = check.__name__.strip("_").replace("_", " ")
+        yield Result(name, State.FAIL, finding, error.fix)

@@ -2,39 +2,59 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from coordinator.checks import Result
+    from coordinator.checks import Check, Result
 
 _NAME_WIDTH = 18
 
 
 def doctor(
+    engine_only: Annotated[
+        bool, typer.Option("--engine", help="Examine the numeric engine alone.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Examine this machine; exit code 1 if it cannot compute tasks."""
+    """Examine this machine and its configuration; exit code 1 if a role could not work here."""
     from coordinator.checks import State, examine
     from coordinator.checks.engine import ENGINE
+    from coordinator.checks.host import host
+    from coordinator.checks.market import market
     from protocol.runtime.start import start_process
 
-    start_process()
-    results = []
-    for result in examine([ENGINE]):
-        results.append(result)
-        if not as_json:
-            _print(result)
-    failed = [result for result in results if result.state is State.FAIL]
+    settings = start_process()
+    parts: list[tuple[str, Sequence[Sequence[Check]]]] = [("compute tasks", [ENGINE])]
+    if not engine_only:
+        # None of the host's checks needs another.
+        parts.append(("run a role", [[check] for check in host(settings)]))
+        parts.append(("work for this market", [market(settings)]))
+    results: dict[str, list[Result]] = {}
+    for able, groups in parts:
+        results[able] = []
+        for result in examine(groups):
+            results[able].append(result)
+            if not as_json:
+                _print(result)
+    failed = {
+        able: [result for result in found if result.state is State.FAIL]
+        for able, found in results.items()
+        if any(result.state is not State.NOTE for result in found)  # else nothing was examined
+    }
     if as_json:
         sys.stdout.write(json.dumps(_document(results, failed), indent=2) + "\n")
-    elif failed:
-        sys.stdout.write(f"\nThis machine cannot compute tasks: {failed[0].finding}\n")
     else:
-        sys.stdout.write("\nThis machine can compute tasks.\n")
-    raise typer.Exit(1 if failed else 0)
+        sys.stdout.write("\n" + "".join(map(_verdict, failed, failed.values())))
+    raise typer.Exit(1 if any(failed.values()) else 0)
+
+
+def _verdict(able: str, failed: Sequence["Result"]) -> str:
+    if failed:
+        return f"This machine cannot {able}: {failed[0].finding}\n"
+    return f"This machine can {able}.\n"
 
 
 def _print(result: "Result") -> None:
@@ -44,11 +64,14 @@ def _print(result: "Result") -> None:
     sys.stdout.flush()  # a check may take seconds: show what is known so far
 
 
-def _document(results: Iterable["Result"], failed: Iterable["Result"]) -> dict[str, object]:
-    return {
-        "can_compute": not failed,
+def _document(
+    results: Mapping[str, Sequence["Result"]], failed: Mapping[str, Sequence["Result"]]
+) -> dict[str, object]:
+    able = {f"can_{name.partition(' ')[0]}": not found for name, found in failed.items()}
+    return able | {
         "checks": [
             {"name": r.name, "state": str(r.state), "finding": r.finding, "fix": r.fix}
-            for r in results
+            for found in results.values()
+            for r in found
         ],
     }

@@ -65,7 +65,7 @@ class HealthEndpoint:
     """Serves a pulse and a registry until closed; `url` says where."""
 
     def __init__(self, address: str, pulse: Pulse, registry: CollectorRegistry) -> None:
-        host, port = _split(address)
+        host, port = split_address(address)
         handler = type("Handler", (_Handler,), {"pulse": pulse, "registry": registry})
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         server = type("Server", (ThreadingHTTPServer,), {"address_family": family})
@@ -122,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Probes are not worth a line each."""
 
 
-def _split(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`; raises EndpointError."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise EndpointError(

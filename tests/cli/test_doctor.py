@@ -38,14 +38,14 @@ def only(check: Check) -> Result:
 def doctor(monkeypatch: pytest.MonkeyPatch, checks: Sequence[Check], *options: str) -> object:
     """The command with some of the engine's checks: (exit code, what it printed)."""
     monkeypatch.setattr(engine, "ENGINE", tuple(checks))
-    ended = CliRunner().invoke(app, ["doctor", *options])
+    ended = CliRunner().invoke(app, ["doctor", "--engine", *options])
     return ended.exit_code, ended.stdout
 
 
 def test_doctor_onAGoodMachine_saysHowFastItIs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_FEWEST_ROUNDS", 1)
     monkeypatch.setattr(machine, "_PATIENCE", 0.0)
-    ended = CliRunner().invoke(app, ["doctor", "--json"])
+    ended = CliRunner().invoke(app, ["doctor", "--engine", "--json"])
 
     report = json.loads(ended.stdout)
     found = {entry["name"]: entry for entry in report["checks"]}

@@ -6,6 +6,8 @@ with `eth_call`, so a refusal costs nothing and arrives as ContractRejected with
 values.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -31,6 +33,14 @@ GAS_MARGIN = 2_000_000
 STUCK_BLOCKS = 8
 """After so many blocks without a receipt the fees are raised."""
 BUMP_PERCENT = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Transactions of one key by state, and the block in which the oldest one under way left."""
+
+    counts: Mapping[str, int]
+    oldest: int | None
 
 
 class TxSender:
@@ -90,6 +100,18 @@ class TxSender:
         with Session(self.engine) as session:
             row = session.get(TransactionRow, key)
             return None if row is None else row.state
+
+    def tally(self) -> Tally:
+        """What this key has sent so far."""
+        query = (
+            select(TransactionRow.state, func.count(), func.min(TransactionRow.sent_block))
+            .where(TransactionRow.sender == self.address)
+            .group_by(TransactionRow.state)
+        )
+        with Session(self.engine) as session:
+            rows = {state: (count, oldest) for state, count, oldest in session.execute(query)}
+        counts = {state: count for state, (count, _) in rows.items()}
+        return Tally(counts, rows["sent"][1] if "sent" in rows else None)
 
     def wait(self, key: str, *, polls: int = 300) -> str:
         """Wait for one transaction; returns its hash or raises TransactionFailed."""

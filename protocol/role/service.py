@@ -82,10 +82,9 @@ class RoleService:
         self.watch = Watch(
             home.name,
             self.chain,
-            engine,
+            self.sender,
             store.counters,
             provider,
-            Address(account.address),
             settings.metrics,
         )
         self._stopping = False

@@ -8,11 +8,9 @@ from types import TracebackType
 
 import structlog
 from eth_typing import ChecksumAddress
-from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session
 
 from protocol.chain.client import Chain
-from protocol.chain.database import TransactionRow
+from protocol.chain.tx_sender import TxSender
 from protocol.role.sight import Sight
 from protocol.rules.amounts import UNITS
 from protocol.rules.history import Line, MarketHistory
@@ -35,19 +33,17 @@ class Watch:
         self,
         role: str,
         chain: Chain,
-        engine: Engine,
+        sender: TxSender,
         counters: Counters,
         provider: Address,
-        operator: Address,
         address: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = RoleMetrics(role, version("gradproof"), counters)
         self.pulse = Pulse(clock)
         self._chain = chain
-        self._engine = engine
+        self._sender = sender
         self._provider = provider
-        self._operator = operator
         self._address = address
         self._clock = clock
         self._money_read = -MONEY_SECONDS
@@ -135,17 +131,11 @@ class Watch:
         m.seals.labels("opened").set(opened)
 
     def _see_transactions(self, now: int) -> None:
-        query = (
-            select(TransactionRow.state, func.count(), func.min(TransactionRow.sent_block))
-            .where(TransactionRow.sender == self._operator)
-            .group_by(TransactionRow.state)
-        )
-        with Session(self._engine) as session:
-            rows = {state: (count, oldest) for state, count, oldest in session.execute(query)}
+        tally = self._sender.tally()
         for state in ("sent", "mined", "reverted"):
-            self.metrics.transactions.labels(state).set(rows.get(state, (0, 0))[0])
-        oldest = rows["sent"][1] if "sent" in rows else now
-        self.metrics.oldest_pending.set(now - oldest)
+            self.metrics.transactions.labels(state).set(tally.counts.get(state, 0))
+        waiting = 0 if tally.oldest is None else now - tally.oldest
+        self.metrics.oldest_pending.set(waiting)
 
     def _see_earnings(self, market: MarketHistory) -> None:
         """Rounds are counted once, when they are final; a replayed history is counted afresh."""
@@ -171,5 +161,5 @@ class Watch:
         for ledger in ("free", "locked", "credit"):
             amount = chain.call(chain.vault, f"{ledger}Of", self._provider)
             m.tokens.labels(ledger).set(amount / UNITS)
-        key = ChecksumAddress(self._operator)  # type: ignore[arg-type]  # addresses here are checksummed
+        key = ChecksumAddress(self._sender.address)  # type: ignore[arg-type]  # checksummed
         m.ether.set(chain.retrying(lambda: chain.web3.eth.get_balance(key)) / WEI)

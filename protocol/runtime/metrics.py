@@ -54,9 +54,9 @@ class RoleMetrics:
         self.lost = gauge("lost_tokens", "slashed from the provider so far, by reason", "reason")
         # The market.
         self.jobs = gauge("running_jobs", "jobs that have not ended")
-        self.phase = gauge("job_phase", "number of the phase that a job is in", "job")
-        self.round = gauge("job_round", "number of the open round of a job", "job")
-        self.blocks_left = gauge("job_blocks_left", "blocks until the deadline of a job", "job")
+        self.phase = gauge("job_phase", "number of the phase that a job is in", "job_id")
+        self.round = gauge("job_round", "number of the open round of a job", "job_id")
+        self.blocks_left = gauge("job_blocks_left", "blocks until the deadline of a job", "job_id")
         self.seals = gauge("own_seals", "own seals in open rounds, by state", "state")
         if counters is not None:
             registry.register(_StoreCounters(counters))

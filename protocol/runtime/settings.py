@@ -105,10 +105,22 @@ def _running(state: Path) -> dict[str, Any]:
     return found
 
 
+def _secrets_folder() -> Path | None:
+    """Where files hold what should not stand in the environment; raises SettingsError."""
+    named = os.environ.get("GRADPROOF_SECRETS", "")
+    if named and not Path(named).is_dir():
+        raise SettingsError(
+            "GRADPROOF_SECRETS is not usable",
+            why=f"{named} is no folder.",
+            fix="Name the folder that holds gradproof_password, or unset GRADPROOF_SECRETS.",
+        )
+    return Path(named) if named else None
+
+
 def load_settings() -> Settings:
     """Read the environment; raises SettingsError naming the variable at fault."""
     try:
-        settings = Settings()
+        settings = Settings(_secrets_dir=_secrets_folder())  # type: ignore[call-arg]  # pydantic's own
         return settings.model_copy(update=_found_defaults(settings))
     except ValidationError as error:
         first = error.errors()[0]

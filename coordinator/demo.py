@@ -27,8 +27,8 @@ from coordinator.post import post_job
 from coordinator.report import all_lines, money_of
 from coordinator.watch import JobReader, watch
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.pins import open_pins

@@ -7,8 +7,8 @@ from eth_account import Account
 
 from protocol.chain.anvil import FAUCET_KEY
 from protocol.chain.client import Call, Chain
-from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.rules.records import Address
 
 ETHER = 10**18

@@ -7,12 +7,12 @@ from eth_account.signers.local import LocalAccount
 
 from protocol.chain.authorisation import Authorisation, sign_authorisation
 from protocol.chain.client import Call, Chain
-from protocol.chain.database import open_database
 from protocol.chain.deployment import Deployment
 from protocol.chain.errors import ChainError, InsufficientFunds
 from protocol.chain.payment import send_paying
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import address_of, unlock
+from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
 from protocol.rules.amounts import DECIMALS, whole
 from protocol.rules.records import Address

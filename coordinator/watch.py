@@ -12,9 +12,9 @@ from rich.text import Text
 
 from coordinator.report import money_of, round_fields, status_of
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.errors import ChainError
 from protocol.chain.indexer import Indexer
+from protocol.database.opening import open_database
 from protocol.role.job_files import JobFiles
 from protocol.rules.amounts import whole
 from protocol.rules.errors import GradproofError, RuleError

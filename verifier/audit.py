@@ -16,8 +16,8 @@ from eth_hash.auto import keccak
 from torch import Tensor
 
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
+from protocol.database.opening import open_database
 from protocol.role.answers import revealed
 from protocol.role.job_files import JobFiles
 from protocol.rules.errors import RuleError

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
+from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
 from protocol.rules.amounts import whole
 from protocol.runtime.settings import Settings

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.orm import Session
 
 from protocol.chain.client import Chain
-from protocol.chain.database import BlockRow, LogRow
+from protocol.database.tables import BlockRow, LogRow
 from protocol.rules.fold import apply
 from protocol.rules.history import MarketHistory
 

@@ -21,9 +21,9 @@ from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 
 from protocol.chain.client import Call, Chain
-from protocol.chain.database import TransactionRow
 from protocol.chain.errors import InsufficientFunds, TransactionFailed
 from protocol.chain.refusals import refusal
+from protocol.database.tables import TransactionRow
 from protocol.rules.records import Address
 
 log = structlog.get_logger()

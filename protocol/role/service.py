@@ -14,10 +14,10 @@ import structlog
 from eth_account.signers.local import LocalAccount
 
 from protocol.chain.client import Call
-from protocol.chain.database import open_database
 from protocol.chain.errors import ChainError, ContractRejected
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import role_database
 from protocol.role.actions import Action, Answer, Hold, Prove, Send
 from protocol.role.answers import Answerer, Tamper, revealed
 from protocol.role.connection import open_chain
@@ -54,7 +54,7 @@ class RoleService:
         self.settings = settings
         self.chain = open_chain(settings)
         deployment = self.chain.deployment
-        engine = open_database(home / "chain.sqlite")
+        engine = role_database(settings, home)
         self.sender = TxSender(self.chain, account, engine)
         self.openings = OpeningStore(home / "openings")
         cache = Cache(settings.cache_path, settings.cache_bytes, store.counters)

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     deployment: Path | None = None
     ipfs_api: str = ""
     ipfs_gateways: str = ""
+    database: SecretStr = SecretStr("")
     password: SecretStr = SecretStr("")
     operator: str = "operator"
     provider: str = ""

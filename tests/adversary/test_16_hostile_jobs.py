@@ -14,10 +14,10 @@ from coordinator.cast import Stage, make_actor, put_up_bonds
 from coordinator.faucet import fund
 from coordinator.post import publish, send_post
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.deployment import Deployment
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.job_files import JobFiles, ManifestDiffers
 from protocol.role.vetting import FIRST_PAUSE, Vetting
 from protocol.rules.amounts import UNITS

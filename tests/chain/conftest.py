@@ -1,7 +1,6 @@
 """A real anvil for the whole session; every test starts from the same block of it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ from web3.types import RPCEndpoint
 
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, Anvil, start_anvil
 from protocol.chain.client import Call, Chain, connect
-from protocol.chain.database import open_database
 from protocol.chain.deploy import deploy
 from protocol.chain.deployment import Deployment
 from protocol.chain.market_config import DEV_CONFIG
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 
 Rpc = Callable[..., Any]
 ETHER = 10**18
@@ -73,9 +72,11 @@ def faucet() -> LocalAccount:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    """A role's database file."""
-    return open_database(tmp_path / "chain.sqlite")
+def engine(place: str) -> Iterator[Engine]:
+    """A role's database, once of each kind."""
+    opened = open_database(place)
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from protocol.chain import indexer as indexer_module
 from protocol.chain.client import Chain
-from protocol.chain.database import BlockRow, LogRow, open_database
 from protocol.chain.indexer import Indexer
+from protocol.database.opening import open_database
+from protocol.database.tables import BlockRow, LogRow
 from protocol.rules.history import MarketHistory
 
 Rpc = Callable[..., Any]

@@ -18,13 +18,13 @@ from web3 import Web3
 
 from protocol.chain.anvil import Anvil
 from protocol.chain.client import Call, Chain, connect
-from protocol.chain.database import TransactionRow
 from protocol.chain.deploy import deploy
 from protocol.chain.deployment import Deployment
 from protocol.chain.errors import ContractRejected
 from protocol.chain.market_config import DEV_CONFIG
 from protocol.chain.payment import send_paying, sign_permit, with_permit
 from protocol.chain.tx_sender import TxSender
+from protocol.database.tables import TransactionRow
 from protocol.rules.records import Address
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"

@@ -10,7 +10,6 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from protocol.chain.client import Chain
-from protocol.chain.database import TransactionRow
 from protocol.chain.errors import (
     ChainDown,
     ContractRejected,
@@ -18,6 +17,7 @@ from protocol.chain.errors import (
     TransactionFailed,
 )
 from protocol.chain.tx_sender import STUCK_BLOCKS, Call, TxSender
+from protocol.database.tables import TransactionRow
 
 Rpc = Callable[..., Any]
 

@@ -15,8 +15,8 @@ from coordinator.checks import market as market_checks
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
 from protocol.chain.client import Call, Chain
-from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.rules.amounts import UNITS
 from protocol.rules.records import Address
 from protocol.runtime.settings import Settings, load_settings

@@ -20,9 +20,9 @@ from coordinator.faucet import fund
 from coordinator.job_file import JobFile, units
 from coordinator.post import post_job
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.pins import open_pins

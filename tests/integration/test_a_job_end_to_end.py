@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordinator.report import all_lines, money_of
 from protocol.chain.client import Call
-from protocol.chain.database import open_database
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.keeping import final_states
 from protocol.rules.amounts import UNITS
 from protocol.rules.history import JobHistory, MarketHistory

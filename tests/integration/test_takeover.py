@@ -15,8 +15,8 @@ from coordinator.faucet import fund
 from coordinator.job_file import JobFile, units
 from coordinator.post import post_job
 from protocol.chain.client import Chain
-from protocol.chain.database import open_database
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
 from protocol.role.pins import open_pins
 from protocol.rules.history import JobHistory

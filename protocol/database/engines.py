@@ -1,0 +1,62 @@
+"""Connections: a SQLite file, memory, or a schema of a PostgreSQL server."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from protocol.database.errors import DatabaseUnusable
+
+WAIT_SECONDS = 30.0
+"""How long a SQLite writer waits for its turn; eight at once have waited less than two seconds."""
+
+
+def make_engine(place: Path | str | None, schema: str = "public") -> Engine:
+    """Name the database at a path or URL, None for memory; nothing is contacted yet.
+
+    Raises DatabaseUnusable.
+    """
+    if isinstance(place, Path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place = f"sqlite:///{place}"
+    url = _url(place or "sqlite://")
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url, schema)
+
+
+def _url(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        raise DatabaseUnusable("the database's address is no URL") from None
+    match url.get_backend_name():
+        case "sqlite":
+            return url
+        case "postgresql":
+            return url.set(drivername="postgresql+psycopg")
+        case other:
+            raise DatabaseUnusable(f"gradproof does not know databases of the kind {other}")
+
+
+def _postgresql(url: URL, schema: str) -> Engine:
+    # A connection that broke while it was idle is replaced, not handed out.
+    options = {"options": f"-csearch_path={schema}", "connect_timeout": 10}
+    return create_engine(url, connect_args=options, pool_pre_ping=True)
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={int(WAIT_SECONDS * 1000)}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A deferred transaction that turns into a writer fails under load; an immediate one waits.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -33,6 +33,7 @@ from protocol.rules.records import (
 )
 from protocol.rules.sealing import outcome_hash, witness_hash, words
 from protocol.rules.settlement import Settlement, settle
+from protocol.storage.errors import NotFound
 from protocol.training.bundle import write_bundle
 from protocol.training.program import Result, compute_task, compute_update
 from verifier.seating import seated
@@ -48,6 +49,17 @@ class Difference:
     where: str
     claimed: str
     derived: str
+
+
+class ResultGone(NotFound):
+    """A result that the sample left out is needed for an update, and nobody serves it any more."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(
+            f"{where} is not in the sample, and its published result cannot be had",
+            why=f"Workers release their results when a job has ended. {why}",
+            fix="Audit without --sample: what is recomputed need not be fetched.",
+        )
 
 
 class _Inconsistent(Exception):
@@ -76,7 +88,8 @@ def audit_job(chain: Chain, files: JobFiles, job: JobId, picks: Picks, progress:
     """Audit every finished round of a job; `picks(round, task)` chooses what is recomputed.
 
     `progress(what, done, total)` counts rounds and tasks. Raises RuleError for an unknown job and
-    StorageError where public data cannot be had: then nothing can be said.
+    StorageError where public data cannot be had, ResultGone where recomputing more would help: then
+    nothing can be said.
     """
     market = Indexer(chain, open_database(None)).sync()
     past = market.jobs.get(job)
@@ -245,7 +258,7 @@ class _Auditor:
             results[task] = (
                 dict(recomputed[task].tensors)
                 if task in recomputed
-                else self.files.result(self.past, outcome.root, outcome.cid)
+                else self._published(outcome, f"{where}: task {task}")
             )
         update = compute_update(self.manifest, self.state, results, self.dataset)
         truth = self._outcome(update, round_, self.past.terms.update_question)
@@ -255,6 +268,13 @@ class _Auditor:
         self.audit.counts["updates recomputed"] += 1
         self.state = dict(update.tensors)
         self.state_root, self.state_cid = truth.root, truth.cid
+
+    def _published(self, outcome: Outcome, where: str) -> dict[str, Tensor]:
+        """The result of a task that the sample left out, as its worker published it."""
+        try:
+            return self.files.result(self.past, outcome.root, outcome.cid)
+        except NotFound as error:
+            raise ResultGone(where, str(error)) from error
 
     # --- the end ---
 

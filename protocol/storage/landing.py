@@ -10,9 +10,11 @@ import errno
 import fcntl
 import io
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from protocol.storage.cid import RAW, Cid
 from protocol.storage.counters import Counters
@@ -20,6 +22,7 @@ from protocol.storage.errors import CidMismatch
 from protocol.storage.fetching import Sink
 from protocol.storage.unixfs import Link, cid_of_file
 
+_SYNC_BYTES: Final = 64 * 1024 * 1024  # the disk works while the rest arrives, not at the end
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) of one file."""
 
@@ -30,6 +33,7 @@ class FileSink:
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self._left = os.fstat(fd).st_size
+        self._unsynced = 0
         # Sparse until written. A part that is longer than the file belongs to something else.
         os.ftruncate(fd, size)
 
@@ -45,6 +49,10 @@ class FileSink:
         while view:
             done = os.pwrite(self._fd, view, offset)
             view, offset = view[done:], offset + done
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC_BYTES:
+            os.fdatasync(self._fd)
+            self._unsynced = 0
 
 
 class MemorySink:
@@ -63,7 +71,10 @@ class MemorySink:
 
 
 class Watched:
-    """Another sink, followed: `progress` hears of the size before anything is written."""
+    """Another sink, followed: `progress` hears of the size before anything is written.
+
+    Leaves are found and written in two threads; `progress` hears of them one by one.
+    """
 
     def __init__(self, sink: Sink, size: int, counters: Counters, progress: Progress) -> None:
         self._sink = sink
@@ -71,6 +82,7 @@ class Watched:
         self._counters = counters
         self._progress = progress
         self._done = 0
+        self._lock = threading.Lock()
         progress(0, size)
 
     def has(self, offset: int, link: Link) -> bool:
@@ -87,8 +99,9 @@ class Watched:
         self._moved(len(data))
 
     def _moved(self, size: int) -> None:
-        self._done += size
-        self._progress(self._done, self._size)
+        with self._lock:
+            self._done += size
+            self._progress(self._done, self._size)
 
 
 class FollowedFile(io.FileIO):

@@ -1,6 +1,6 @@
 """The two kinds of source: a Kubo RPC endpoint through ipfshttpclient, and a trustless gateway.
 
-Both only hand over bytes; `protocol.storage.fetching` decides what they are. Everything raised
+Both only hand over bytes; `protocol.storage.window` decides what they are. Everything raised
 here derives from `StorageError`, and names the source.
 """
 
@@ -26,7 +26,6 @@ from protocol.storage.errors import (
     StorageError,
     StoreUnavailable,
 )
-from protocol.storage.fetching import BLOCK_SECONDS
 from protocol.storage.survey import Usage
 from protocol.storage.transport import (
     CONNECT_SECONDS,
@@ -47,6 +46,7 @@ from protocol.storage.unixfs import (
     blocks_of_stream,
     cid_of_stream,
 )
+from protocol.storage.window import BLOCK_SECONDS
 
 
 def _joined(name: str, cid: Cid, pieces: Iterator[bytes], seconds: float) -> bytes:
@@ -73,7 +73,7 @@ class ApiSource:
         self._client.close()
 
     def get_block(self, cid: Cid) -> bytes:
-        """Ask for one block; see `protocol.storage.fetching.Source`."""
+        """Ask for one block; see `protocol.storage.window.Source`."""
         patience = int(self._block_seconds * 900)
         try:
             with translated(self.name):
@@ -219,7 +219,7 @@ class GatewaySource:
         self._session.close()
 
     def get_block(self, cid: Cid) -> bytes:
-        """Ask for one block; see `protocol.storage.fetching.Source`."""
+        """Ask for one block; see `protocol.storage.window.Source`."""
         try:
             with translated(self.name):
                 response = self._session.request(

@@ -2,7 +2,7 @@
 
 Every role moves model state, data and gradients through this one interface. The sources behind it
 are not trusted: what is published must come back under the CID computed here, and what is fetched
-is checked block by block (see `protocol.storage.fetching`).
+is checked block by block (see `protocol.storage.window`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeVar
@@ -22,7 +23,7 @@ from protocol.storage.errors import (
     SourceFailed,
     StoreUnavailable,
 )
-from protocol.storage.fetching import BLOCK_SECONDS, WINDOW, BlockWindow, Sink, Source, fetch_dag
+from protocol.storage.fetching import Sink, fetch_dag
 from protocol.storage.landing import (
     FileSink,
     FollowedFile,
@@ -34,6 +35,7 @@ from protocol.storage.landing import (
     sync_folder,
 )
 from protocol.storage.survey import Collected, Holding, Usage, collect, describe, find
+from protocol.storage.window import BLOCK_SECONDS, WINDOW, BlockWindow, Source
 
 if TYPE_CHECKING:
     from protocol.storage.sources import ApiSource, GatewaySource
@@ -121,12 +123,13 @@ class ContentStore:
             if holds(dest, cid, limit):
                 part.unlink()
                 return
-            size = fetch_dag(
-                self._blocks(timeout),
-                cid,
-                limit,
-                lambda size: Watched(FileSink(fd, size), size, self.counters, progress),
-            )
+            with closing(self._blocks(timeout)) as blocks:
+                size = fetch_dag(
+                    blocks,
+                    cid,
+                    limit,
+                    lambda size: Watched(FileSink(fd, size), size, self.counters, progress),
+                )
             assert os.fstat(fd).st_size == size
             os.fsync(fd)
             part.replace(dest)
@@ -141,7 +144,8 @@ class ContentStore:
             sinks.append(MemorySink(size))
             return sinks[0]
 
-        fetch_dag(self._blocks(timeout), cid, limit, open_sink)
+        with closing(self._blocks(timeout)) as blocks:
+            fetch_dag(blocks, cid, limit, open_sink)
         self.counters.add("fetched_files")
         return bytes(sinks[0].data)
 

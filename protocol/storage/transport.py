@@ -23,10 +23,11 @@ from ipfshttpclient import exceptions, http_requests, requests_wrapper
 from urllib3.exceptions import HTTPError
 
 from protocol.storage.errors import LimitExceeded, SourceFailed, StoreUnavailable
-from protocol.storage.fetching import BLOCK_SECONDS, WINDOW
 from protocol.storage.unixfs import MAX_BLOCK
+from protocol.storage.window import BLOCK_SECONDS, WINDOW
 
-PIECE: Final = 64 * 1024  # of what is sent
+SEND_PIECE: Final = 256 * 1024  # a quarter of a leaf, so that none is cut
+PIECE: Final = 64 * 1024  # of headers and messages
 MAX_PIECE: Final = 1024 * 1024  # of what is read: a block in one piece costs a third less
 CONNECT_SECONDS: Final = 10.0
 _HEADER_BYTES: Final = 256 * 1024  # more than any honest source sends
@@ -185,7 +186,7 @@ class Client(ipfshttpclient.Client):  # type: ignore[misc] # the library ships n
     def __init__(self, addr: str, auth: tuple[str, str] | None, seconds: float) -> None:
         timeout = (min(CONNECT_SECONDS, seconds), seconds)
         try:
-            super().__init__(addr, chunk_size=PIECE)
+            super().__init__(addr, chunk_size=SEND_PIECE)
         except exceptions.AddressError as error:
             raise StoreUnavailable(f"{addr!r} is no RPC address. {HOW_TO_WRITE}") from error
         self._client = _Transport(addr, "api/v0", auth=auth, timeout=timeout)

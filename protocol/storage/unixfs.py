@@ -197,13 +197,14 @@ def chunks(stream: Reader, chunk_size: int) -> Iterator[bytes]:
     first = True
     while True:
         # A raw or piped stream may return short reads, which must not become short leaves.
-        parts = bytearray()
-        while len(parts) < chunk_size and (part := stream.read(chunk_size - len(parts))):
-            parts += part
+        parts, left = [], chunk_size
+        while left and (part := stream.read(left)):
+            parts.append(part)
+            left -= len(part)
         if not parts and not first:
             return
-        yield bytes(parts)
-        if len(parts) < chunk_size:
+        yield b"".join(parts)  # one part is not copied
+        if left:
             return
         first = False
 

@@ -238,6 +238,30 @@ def test_audit_ofAnAlteredRecord_saysWhereItDiffers(
     assert where in said["first difference"]["where"]
 
 
+def _lose_result(past: JobHistory) -> None:
+    """What a node looks like after collecting its garbage: nobody has this content."""
+    seal = past.rounds[1].seals[SealStage.WORK, 0, 0]
+    check = past.rounds[1].seals[SealStage.CHECK, 0, 0]
+    assert seal.outcome is not None
+    seal.outcome = check.outcome = dataclasses.replace(seal.outcome, cid=b"gone" * 8)
+
+
+def test_audit_bySampleOfCollectedResults_saysToRecomputeAll(
+    story: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Collected(Indexer):
+        """A market whose workers have released their results."""
+
+        def sync(self) -> MarketHistory:
+            market = super().sync()
+            _lose_result(market.jobs[story.job])
+            return market
+
+    monkeypatch.setattr(audit, "Indexer", Collected)
+    with pytest.raises(audit.ResultGone, match=r"round 1: task 0 is not.*without --sample"):
+        audit_report.run_audit(story.settings, story.job, 0.0)
+
+
 # --- what is taken home ---
 
 

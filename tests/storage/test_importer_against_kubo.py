@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mmh3
 import pytest
 from Crypto.Cipher import ChaCha20
 
@@ -201,3 +202,47 @@ def test_folders_that_kubo_makes_are_refused_by_name(
             store.fetch(root, tmp_path / "dest", 2**40)
         assert store.dropped == {}
     assert not (tmp_path / "dest").exists()
+
+
+def shard_node(entries: dict[str, Link], depth: int = 0) -> tuple[Link, bytes]:
+    """A sharded folder (HAMT) of CIDv1 as Kubo lays it out: 256 slots, chosen by murmur3."""
+    slots: dict[int, dict[str, Link]] = {}
+    for name, link in entries.items():
+        digest = mmh3.hash64(name.encode(), signed=False)[0].to_bytes(8, "big")
+        slots.setdefault(digest[depth], {})[name] = link
+    block, below = b"", 0
+    for slot, held in sorted(slots.items()):
+        (name, link), *more = held.items()
+        if more:
+            name, (link, _) = "", shard_node(held, depth + 1)
+        text = f"{slot:02X}{name}".encode()
+        body = b"\x0a\x24" + bytes(link.cid) + b"\x12" + encode_varint(len(text)) + text
+        body += b"\x18" + encode_varint(link.total)
+        block += b"\x12" + encode_varint(len(body)) + body
+        below += link.total
+    taken = sum(1 << slot for slot in slots)
+    field = taken.to_bytes((taken.bit_length() + 7) // 8, "big")
+    # UnixFS Data: 1 Type = HAMTShard (5), 2 the slots in use, 5 hash murmur3-x64-64, 6 fanout 256.
+    data = b"\x08\x05\x12" + encode_varint(len(field)) + field + b"\x28\x22\x30\x80\x02"
+    block += b"\x0a" + encode_varint(len(data)) + data
+    return Link(Cid.of_block(DAG_PB, block), 0, len(block) + below), block
+
+
+@pytest.mark.parametrize("disguised", [False, True])
+def test_sharded_folder_of_the_profile_is_refused_by_type_and_by_content(
+    serve: Callable[..., str], tmp_path: Path, *, disguised: bool
+) -> None:
+    """The published vector as it is, and claiming to be a file: its links are still no file's."""
+    names = many_names("hamt-unixfs-v1-2025", [11] * 4765 + [22])
+    root, block = shard_node(dict.fromkeys(names, Link(cid_of_bytes(b"x"), 1, 1)))
+    assert str(root.cid) == "bafybeiegvuterwurhdtkikfhbxcldohmxp566vpjdofhzmnhv6o4freidu"
+    cid, kind = root.cid, r"a sharded folder \(HAMT\)"
+    if disguised:
+        at = block.rindex(b"\x0a", 0, block.rindex(b"\x08\x05\x12"))
+        header = b"\x08\x02\x18" + encode_varint(256 * 2**20) + b"\x20\x80\x80\x40" * 256
+        block = block[:at] + b"\x0a" + encode_varint(len(header)) + header
+        cid, kind = Cid.of_block(DAG_PB, block), "not a plain file"
+    url = serve(lambda request: request.send(block))
+    with open_store([], [url]) as store, pytest.raises(CidMismatch, match=f"{cid}.*{url}.*{kind}"):
+        store.fetch(cid, tmp_path / "dest", 2**40)
+    assert list(tmp_path.iterdir()) == []

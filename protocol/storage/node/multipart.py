@@ -95,30 +95,36 @@ class FilePart:
             raise BadRequest("the multipart boundary must have 1 to 70 ASCII characters.")
         self._body = body
         self._mark = b"\r\n--" + boundary.encode("ascii")
-        self._buffer = bytearray(b"\r\n")  # the first boundary has no line before it
+        self._buffer = b"\r\n"  # the first boundary has no line before it
+        self._at = 0  # where in the buffer the next byte is
         self._ended = False
         self._find_part()
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none only at the end of the part."""
         while not self._ended:
-            at = self._buffer.find(self._mark)
-            # Bytes that may be the beginning of a boundary stay until the rest is here.
-            safe = at if at >= 0 else len(self._buffer) - len(self._mark) + 1
-            if safe > 0:
-                count = min(safe, size)
-                data = bytes(memoryview(self._buffer)[:count])
-                del self._buffer[:count]
+            if count := min(self._content() - self._at, size):
+                data = self._buffer[self._at : self._at + count]  # all of it is no copy
+                self._at += count
                 return data
-            if at == 0:
+            if self._buffer.startswith(self._mark, self._at):
                 self._ended = True
                 self._finish()
-                break
-            self._fill()
+            else:
+                self._fill()
         return b""
 
+    def _content(self) -> int:
+        """Return where in the buffer the content ends, or what may begin the boundary begins."""
+        at = self._buffer.find(self._mark, self._at)
+        if at < 0:  # a boundary has one carriage return, its first byte
+            at = self._buffer.rfind(b"\r", max(self._at, len(self._buffer) - len(self._mark) + 1))
+            if at < 0 or not self._mark.startswith(self._buffer[at:]):
+                at = len(self._buffer)
+        return at
+
     def _finish(self) -> None:
-        del self._buffer[: len(self._mark)]
+        self._skip(len(self._mark))
         while len(self._buffer) < 2:
             self._fill()
         if self._buffer[:2] != b"--":
@@ -126,18 +132,23 @@ class FilePart:
         while self._body.read(_PIECE):
             pass
 
+    def _skip(self, count: int) -> None:
+        self._buffer = self._buffer[self._at + count :]
+        self._at = 0
+
     def _fill(self) -> None:
         data = self._body.read(_PIECE)
         if not data:
             raise BadRequest("the multipart body ends without its closing boundary.")
-        self._buffer += data
+        self._buffer = self._buffer[self._at :] + data  # no copy of the data where nothing is left
+        self._at = 0
 
     def _find_part(self) -> None:
         while len(self._buffer) < len(self._mark) + 2:
             self._fill()
         if not self._buffer.startswith(self._mark + b"\r\n"):
             raise BadRequest("the body does not begin with a part; send one file.")
-        del self._buffer[: len(self._mark)]
+        self._skip(len(self._mark))
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > _LINE:
                 raise BadRequest("the headers of the part are too long.")
@@ -145,7 +156,7 @@ class FilePart:
         if b"application/x-directory" in self._buffer[:end].lower():
             raise BadRequest("folders are not stored here; send one file.")
         # The blank line stays: an empty part is followed by its boundary at once.
-        del self._buffer[: end + 4]
+        self._skip(end + 4)
 
 
 def file_part(body: Reader, content_type: str) -> FilePart:

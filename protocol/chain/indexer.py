@@ -21,14 +21,22 @@ NEAR = 64
 
 
 class Indexer:
-    """One reader of one market; not thread-safe."""
+    """One reader of one market; not thread-safe. `remember` is the history's."""
 
-    def __init__(self, chain: Chain, engine: Engine, *, confirmations: int = 1) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        engine: Engine,
+        *,
+        confirmations: int = 1,
+        remember: int | None = None,
+    ) -> None:
         assert confirmations >= 1
         self.chain = chain
         self.engine = engine
         self.confirmations = confirmations
-        self.history = MarketHistory()
+        self.remember = remember
+        self.history = MarketHistory(remember=remember)
         self.block = chain.deployment.block - 1
         self._refold()
 
@@ -103,10 +111,10 @@ class Indexer:
             self._refold()
 
     def _refold(self) -> None:
-        self.history = MarketHistory()
+        self.history = MarketHistory(remember=self.remember)
         with Session(self.engine) as session:
             newest = session.scalar(select(func.max(BlockRow.number)))
             self.block = self.chain.deployment.block - 1 if newest is None else newest
             query = select(LogRow.raw).order_by(LogRow.block_number, LogRow.log_index)
-            for raw in session.scalars(query):
+            for raw in session.scalars(query.execution_options(yield_per=1000)):
                 apply(self.history, self.chain.decode(raw))

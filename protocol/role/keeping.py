@@ -96,5 +96,7 @@ class Keeper:
 
 def final_states(past: JobHistory) -> list[Cid]:
     """The states that rounds of this job ended in, oldest first."""
-    updates = [round_.update for round_ in past.rounds if round_.finalised]
-    return [Cid.raw(update[1]) for update in updates if update is not None]
+    open_ = past.open_round
+    # An update is accepted a moment before its round is final.
+    final = past.states[:-1] if open_ is not None and open_.update is not None else past.states
+    return [Cid.raw(digest) for digest in final]

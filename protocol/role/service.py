@@ -36,6 +36,8 @@ from protocol.storage.cache import Cache
 from protocol.storage.store import ContentStore
 
 log = structlog.get_logger()
+REMEMBERED = 2
+"""Finished rounds of a job that a role has in mind, besides the open one."""
 Decide = Callable[[Sight], Sequence[Action]]
 
 
@@ -70,7 +72,9 @@ class RoleService:
             provider,
             tamper,
         )
-        indexer = Indexer(self.chain, engine, confirmations=settings.confirmations)
+        indexer = Indexer(
+            self.chain, engine, confirmations=settings.confirmations, remember=REMEMBERED
+        )
         self.observer = Observer(
             self.chain,
             indexer,

@@ -13,8 +13,8 @@ from protocol.chain.client import Chain
 from protocol.chain.tx_sender import TxSender
 from protocol.role.sight import Sight
 from protocol.rules.amounts import UNITS
-from protocol.rules.history import Line, MarketHistory
-from protocol.rules.records import Address, JobId
+from protocol.rules.history import MarketHistory
+from protocol.rules.records import Address, Reason
 from protocol.runtime.health import HealthEndpoint, Pulse
 from protocol.runtime.metrics import RoleMetrics
 from protocol.storage.counters import Counters
@@ -47,8 +47,6 @@ class Watch:
         self._address = address
         self._clock = clock
         self._money_read = -MONEY_SECONDS
-        self._market: MarketHistory | None = None
-        self._counted: dict[JobId, int] = {}  # rounds whose money is in the metrics
         self._endpoint: HealthEndpoint | None = None
 
     def __enter__(self) -> "Watch":
@@ -138,23 +136,11 @@ class Watch:
         self.metrics.oldest_pending.set(waiting)
 
     def _see_earnings(self, market: MarketHistory) -> None:
-        """Rounds are counted once, when they are final; a replayed history is counted afresh."""
-        if market is not self._market:
-            self._market, self._counted = market, {}
-            self.metrics.earned.clear()
-            self.metrics.lost.clear()
-        for number, past in market.jobs.items():
-            for record in past.rounds[self._counted.get(number, 0) :]:
-                if not record.finalised:
-                    break
-                self._counted[number] = record.number + 1
-                for line in record.lines:
-                    if line.account == self._provider:
-                        self._count(line)
-
-    def _count(self, line: Line) -> None:
-        gauge = self.metrics.earned if line.kind == "credit" else self.metrics.lost
-        gauge.labels(line.reason.name.lower()).inc(line.amount / UNITS)
+        for kind, gauge in (("credit", self.metrics.earned), ("slash", self.metrics.lost)):
+            for reason in Reason:
+                amount = market.money[self._provider, kind, reason]
+                if amount:
+                    gauge.labels(reason.name.lower()).set(amount / UNITS)
 
     def _see_money(self) -> None:
         chain, m = self._chain, self.metrics

@@ -41,7 +41,7 @@ def _job(history: MarketHistory, event: Event) -> JobHistory:
 
 def _round(history: MarketHistory, event: Event) -> RoundHistory:
     number: int = event.args["round"]
-    return _job(history, event).rounds[number]
+    return _job(history, event).round(number)
 
 
 def _job_posted(history: MarketHistory, event: Event) -> None:
@@ -102,7 +102,7 @@ def _verifier_released(history: MarketHistory, event: Event) -> None:
 
 def _round_opened(history: MarketHistory, event: Event) -> None:
     job = _job(history, event)
-    assert event.args["round"] == len(job.rounds)
+    assert event.args["round"] == job.forgotten + len(job.rounds)
     job.rounds.append(
         RoundHistory(
             number=event.args["round"],
@@ -188,15 +188,17 @@ def _update_accepted(history: MarketHistory, event: Event) -> None:
     job.state_root = bytes(event.args["stateRoot"])
     job.state_cid = bytes(event.args["stateCid"])
     job.updates += 1
+    job.states.append(job.state_cid)
     _round(history, event).update = (job.state_root, job.state_cid)
 
 
 def _round_finalised(history: MarketHistory, event: Event) -> None:
-    round_ = _round(history, event)
+    job, round_ = _job(history, event), _round(history, event)
     round_.finalised = True
     round_.finalised_at = event.block
     round_.is_void = event.args["isVoid"]
     round_.phase = Phase.WAITING
+    history.forget(job)
 
 
 def _money(kind: str, account: str) -> Handler:
@@ -211,8 +213,9 @@ def _money(kind: str, account: str) -> Handler:
             transaction=event.transaction,
         )
         job = _job(history, event)
-        target = job.lines if line.reason == Reason.REFUND else job.rounds[args["round"]].lines
-        target.append(line)
+        lines = job.lines if line.reason == Reason.REFUND else job.round(args["round"]).lines
+        lines.append(line)
+        history.money[line.account, kind, line.reason] += line.amount
 
     return handle
 

@@ -4,6 +4,7 @@ It is filled by rules/fold.py in chain order and from nothing else, so two reade
 hold the same history. Nothing here decides; rules/settlement.py judges what is recorded.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from protocol.rules.records import (
     Terms,
     Windows,
 )
+
+Roster = tuple[tuple[Slot, Address], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,15 @@ class JobHistory:
     roster: list[tuple[Slot, Address]] = field(default_factory=list)
     members: set[Address] = field(default_factory=set)  # everybody who ever had a slot
     rounds: list[RoundHistory] = field(default_factory=list)
+    forgotten: int = 0  # rounds before the first of `rounds`
+    states: list[bytes] = field(default_factory=list)  # CID digest of every final state
     updates: int = 0
     lines: list[Line] = field(default_factory=list)
+
+    def round(self, number: int) -> RoundHistory:
+        """A round by its number; a forgotten one is a programmer's error."""
+        assert number >= self.forgotten, f"round {number} is forgotten"
+        return self.rounds[number - self.forgotten]
 
     @property
     def open_round(self) -> RoundHistory | None:
@@ -157,37 +167,59 @@ class VerifierRosters:
     """The verifier slots of every epoch."""
 
     current: list[tuple[Slot, Address]] = field(default_factory=list)
+    since: int = 0  # first epoch that `current` is the roster of
     members: set[Address] = field(default_factory=set)  # everybody who ever had a slot
-    changes: list[tuple[int, tuple[tuple[Slot, Address], ...]]] = field(default_factory=list)
+    past: list[tuple[int, Roster]] = field(default_factory=list)  # (first epoch, roster)
 
     def enrol(self, slot: Slot, provider: Address, from_epoch: int) -> None:
         """Append a slot."""
+        self._turn(from_epoch)
         self.current.append((slot, provider))
         self.members.add(provider)
-        self.changes.append((from_epoch, tuple(self.current)))
 
     def retire(self, slot: Slot, from_epoch: int) -> None:
         """Swap-and-pop a slot."""
+        self._turn(from_epoch)
         index = next(i for i, (known, _) in enumerate(self.current) if known == slot)
         last = self.current.pop()
         if index < len(self.current):
             self.current[index] = last
-        self.changes.append((from_epoch, tuple(self.current)))
 
-    def at(self, epoch: int) -> tuple[tuple[Slot, Address], ...]:
+    def at(self, epoch: int) -> Roster:
         """The roster that rounds opened in `epoch` use."""
-        for from_epoch, roster in reversed(self.changes):
+        if epoch >= self.since:
+            return tuple(self.current)
+        for from_epoch, roster in reversed(self.past):
             if from_epoch <= epoch:
                 return roster
         return ()
 
+    def _turn(self, epoch: int) -> None:
+        """Keep the roster as it was, once per epoch that changes it."""
+        if epoch > self.since:
+            self.past.append((self.since, tuple(self.current)))
+            self.since = epoch
+
 
 @dataclass(slots=True)
 class MarketHistory:
-    """Everything that happened on one market."""
+    """Everything that happened on one market.
+
+    With `remember`, a job keeps that many of its finished rounds: enough for a role, which acts on
+    the open one, and as much memory after a year as after a day.
+    """
 
     jobs: dict[JobId, JobHistory] = field(default_factory=dict)
     verifiers: VerifierRosters = field(default_factory=VerifierRosters)
+    money: Counter[tuple[Address, str, Reason]] = field(default_factory=Counter)  # all lines so far
+    remember: int | None = None
+
+    def forget(self, past: JobHistory) -> None:
+        """Let go of a job's oldest finished rounds."""
+        if self.remember is not None and len(past.rounds) > self.remember:
+            gone = len(past.rounds) - self.remember
+            del past.rounds[:gone]
+            past.forgotten += gone
 
 
 def terms_of(raw: Mapping[str, Any]) -> Terms:

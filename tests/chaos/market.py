@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import requests
 from eth_account import Account
+from protocol.chain.database import open_database
 
 from coordinator.cast import Stage, make_actor, put_up_bonds
 from coordinator.devnet import Devnet
@@ -19,7 +20,6 @@ from coordinator.job_file import JobFile, units
 from coordinator.post import post_job
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
 from protocol.chain.client import Chain, connect
-from protocol.chain.database import open_database
 from protocol.chain.deploy import deploy
 from protocol.chain.market_config import DEV_CONFIG
 from protocol.chain.tx_sender import TxSender

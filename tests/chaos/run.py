@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordinator.report import all_lines
 from protocol.chain.database import open_database
+
+from coordinator.report import all_lines
 from protocol.chain.errors import ChainError
 from protocol.chain.indexer import Indexer
 from protocol.role.job_files import JobFiles

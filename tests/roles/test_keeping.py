@@ -66,6 +66,7 @@ def past(authored: Authored) -> JobHistory:
     past = Scene(terms=terms).past
     past.rounds = [new_round(0, [], 0)]
     past.rounds[0].update = (genesis.root, genesis.index_digest)
+    past.states = [genesis.index_digest]
     past.rounds[0].finalised = True
     return past
 

@@ -36,29 +36,31 @@ def raw_terms() -> dict[str, Any]:
     return raw
 
 
+def posted(history: MarketHistory) -> MarketHistory:
+    """The history, after one job was posted."""
+    args = {"job": 1, "requester": ALICE, "escrow": 5000, "terms": raw_terms()}
+    apply(history, Event("JobPosted", args, block=10, log=0, transaction="0xaa"))
+    return history
+
+
+def feeding(history: MarketHistory) -> Feed:
+    """Something that folds events of the job into it."""
+
+    def send(name: str, **args: Any) -> None:
+        apply(history, Event(name, {"job": 1, **args}, block=20, log=0, transaction="0xbb"))
+
+    return send
+
+
 @pytest.fixture
 def market() -> MarketHistory:
     """A market with one posted job."""
-    history = MarketHistory()
-    apply(
-        history,
-        Event(
-            "JobPosted",
-            {"job": 1, "requester": ALICE, "escrow": 5000, "terms": raw_terms()},
-            block=10,
-            log=0,
-            transaction="0xaa",
-        ),
-    )
-    return history
+    return posted(MarketHistory())
 
 
 @pytest.fixture
 def feed(market: MarketHistory) -> Feed:
-    def send(name: str, **args: Any) -> None:
-        apply(market, Event(name, {"job": 1, **args}, block=20, log=0, transaction="0xbb"))
-
-    return send
+    return feeding(market)
 
 
 @pytest.fixture
@@ -128,6 +130,8 @@ def test_verifier_roster_of_an_epoch_is_its_last_change() -> None:
     rosters.enrol(1, ALICE, 3)  # type: ignore[arg-type]  # slots are integers
     rosters.enrol(2, BOB, 3)  # type: ignore[arg-type]  # slots are integers
     assert rosters.at(3) == ((1, ALICE), (2, BOB))
+    assert rosters.at(2) == ()
+    assert len(rosters.past) == 1, "one copy for each epoch that changes it, not for each change"
 
 
 def test_phase_and_beacon_are_recorded(feed: Feed, open_round: RoundHistory) -> None:
@@ -222,3 +226,29 @@ def test_unknown_event_is_a_programmers_error(feed: Feed) -> None:
     assert "Nonsense" not in HANDLERS
     with pytest.raises(KeyError):
         feed("Nonsense")
+
+
+def test_role_forgets_old_rounds_and_nothing_else() -> None:
+    """It has as much in mind after seven rounds as after two; sums and states stay."""
+    whole, slim = posted(MarketHistory()), posted(MarketHistory(remember=2))
+    for history in (whole, slim):
+        play_rounds(feeding(history), 7)
+    past, full = slim.jobs[JOB], whole.jobs[JOB]
+    assert [r.number for r in past.rounds] == [5, 6]
+    assert past.rounds == full.rounds[5:]
+    assert past.round(6) is past.rounds[-1]
+    assert past.states == full.states == [digest("cid", n) for n in range(7)]
+    assert slim.money == whole.money
+    assert slim.money[BOB, "credit", Reason.TASK_PAID] == 7 * 5
+    with pytest.raises(AssertionError, match="round 4 is forgotten"):
+        past.round(4)
+
+
+def play_rounds(feed: Feed, rounds: int) -> None:
+    """Rounds in which Bob is paid and the state moves on."""
+    for n in range(rounds):
+        state = {"stateRoot": digest("root", n), "stateCid": digest("cid", n)}
+        feed("RoundOpened", round=n, **state, workers=0, verifiers=9, epoch=4)
+        feed("Credited", round=n, account=BOB, question=2, reason=0, amount=5)
+        feed("UpdateAccepted", round=n, **state)
+        feed("RoundFinalised", round=n, updated=True, isVoid=False)

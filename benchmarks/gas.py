@@ -2,9 +2,9 @@
 
 Rounds of 64 tasks of which 7 are checked (p = 10.9 %) are played through the market's public
 functions by everybody honest, each transaction counted: seals, openings, checks, gathering, the
-update, every `advance`, and the payout inside it. A worker's seals travel in one transaction, and
-its openings in another (`multicall`); with --apart each has its own. The first round writes words
-that were zero; the later ones are what a job costs in the long run.
+update, every `advance`, and the payout inside it. A slot's seals travel in one transaction, and a
+key's openings in another; with --apart each has its own. The first round writes words that were
+zero; the later ones are what a job costs in the long run.
 
     python benchmarks/gas.py [--tasks 64] [--checks 7] [--slots 16] [--rounds 2] [--apart]
 """
@@ -26,51 +26,52 @@ from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
 from protocol.chain.client import Chain, connect
 from protocol.chain.deploy import deploy
 from protocol.chain.market_config import DEV_CONFIG
+from protocol.chain.views import stored
 from protocol.rules.records import Phase, Stage, Windows, bits
 from tests.support import market_play
 from tests.support.market_play import ANYBODY, Play, operator_of, person
 
 TARGET = 200_000
 """Gas per task that a round may cost, all its transactions together."""
+BATCHES = ("sealTasks", "open")
 Spent = dict[str, list[int]]
 
 
 class Metered(Play):
-    """A play that keeps the gas of every transaction, and lets one key's acts travel together."""
+    """A play that keeps the gas of every transaction, and lets one key's parts travel together."""
 
     def __init__(self, chain: Chain, *, apart: bool) -> None:
         super().__init__(chain)
         self.apart = apart
         self.spent: Spent = defaultdict(list)
-        self.waiting: dict[str, list[tuple[str, bytes]]] | None = None
+        self.waiting: dict[tuple[Any, ...], list[Any]] | None = None
         self.sealers: dict[tuple[Stage, int, int], str] = {}
         self.opener = ""
 
     def send(self, who: str, contract: Any, function: str, *args: Any) -> None:
-        """Send and read the receipt; inside `together`, put it to the others of the same key."""
+        """Send and read the receipt; inside `together`, put it to the others of the same call."""
         who = self.opener if function == "open" else who
         if self.waiting is not None:
-            data = contract.get_function_by_name(function)(*args)._encode_transaction_data()
-            self.waiting.setdefault(who, []).append((function, bytes.fromhex(data[2:])))
+            *where, parts = args
+            self.waiting.setdefault((who, contract, function, *where), []).extend(parts)
             return
         super().send(who, contract, function, *args)
         block = self.rpc("eth_getBlockByNumber", "latest", False)
         receipt = self.rpc("eth_getTransactionReceipt", block["transactions"][0])
-        self.spent[function].append(int(receipt["gasUsed"], 16))
+        name = f"{function} x{len(args[-1])}" if function in BATCHES else function
+        self.spent[name].append(int(receipt["gasUsed"], 16))
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What one key sends in here goes out as one transaction, named after its first act."""
+        """Seals and openings in here go out once per key, slot and round."""
         if self.apart:
             yield
             return
         self.waiting = {}
         yield
         batches, self.waiting = self.waiting, None
-        for who, acts in batches.items():
-            self.send(who, self.market, "multicall", [data for _, data in acts])
-            gas = self.spent.pop("multicall").pop()
-            self.spent[f"{acts[0][0]} x{len(acts)}"].append(gas)
+        for call, parts in batches.items():
+            self.send(*call, parts)
 
     def send_seal(
         self, stage: Stage, question: int, sealed: bytes, *, by: str, seat: int = 0
@@ -101,12 +102,18 @@ class Metered(Play):
         self.to(Phase.GATHER)
         self.gather()
         self.update()
-        while self.round.number == number or self.round.phase not in (Phase.COMMIT, Phase.ENDED):
+        while not self.is_over(number):
             round_ = self.round
             target = round_.beacon_block + 1 if round_.beacon_block else round_.deadline
             self.mine(target - int(self.chain.head()) - 1)
             self.send(ANYBODY, self.market, "advance", self.job)
         return self.spent
+
+    def is_over(self, number: int) -> bool:
+        """Whether the chain has written the end of a round: the job's, or the next Commit."""
+        round_ = stored(self.chain, self.job)[1]
+        begun = round_.number > number and round_.phase == Phase.COMMIT
+        return begun or round_.phase == Phase.ENDED
 
 
 def main() -> None:

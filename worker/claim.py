@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from eth_hash.auto import keccak
 
-from protocol.role.actions import Action, Answer, Send, answer_or_seal, move_on, open_due
+from protocol.role.actions import (
+    Action,
+    Answer,
+    Send,
+    answer_or_seal,
+    move_on,
+    open_due,
+    together,
+)
 from protocol.role.sight import JobSight, Sight
 from protocol.rules.history import RoundHistory
 from protocol.rules.records import Ending, Phase, Stage
@@ -56,14 +64,25 @@ def _work(sight: Sight, js: JobSight) -> Iterator[Action]:
     record = js.open_round
     if record is None or js.round.phase != Phase.COMMIT:
         return
+    seals: list[Send] = []
+    unanswered = set()
     owners = task_owners(js.round.seed, js.past.terms.tasks, record.workers)
     for task, owner in enumerate(owners):
         # A claimed task is the claimant's, whoever owned it.
         slot, provider = record.claims.get(task, owner)
         if provider == sight.provider and _is_read(js, record, task):
             action = answer_or_seal(sight, js, Stage.WORK, task, 0, slot)
-            if action is not None:
+            if isinstance(action, Send):
+                seals.append(action)
+            elif action is not None:
+                unanswered.add(slot)
                 yield action
+    # A slot's seals wait for each other, but not for long: claims begin, and blocks may be full.
+    patience = js.round.deadline - 3 * js.past.terms.windows.commit // 4
+    for batch in together(seals):
+        slot = batch.args[2]
+        if slot not in unanswered or sight.now >= patience:
+            yield batch
 
 
 def _claim(sight: Sight, js: JobSight) -> Iterator[Action]:

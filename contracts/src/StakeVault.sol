@@ -7,6 +7,7 @@ import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IStakeVault} from "./interfaces/IStakeVault.sol";
 import {Permits} from "./libraries/Permits.sol";
 import {JobId, Permit} from "./types/Types.sol";
@@ -16,9 +17,20 @@ import {JobId, Permit} from "./types/Types.sol";
 contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
+    // Two sums that change together share a word; `_pull` keeps all of them below 2**128.
+    struct Bond {
+        uint128 free;
+        uint128 locked;
+    }
+
     struct Allowance {
-        uint256 limit;
-        uint256 locked;
+        uint128 limit;
+        uint128 locked;
+    }
+
+    struct Pay {
+        uint128 escrows;
+        uint128 credits;
     }
 
     bytes32 private constant AUTHORISATION =
@@ -30,19 +42,14 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
     address public immutable MARKET;
 
     /// @inheritdoc IStakeVault
-    mapping(address provider => uint256) public freeOf;
-    /// @inheritdoc IStakeVault
-    mapping(address provider => uint256) public lockedOf;
-    /// @inheritdoc IStakeVault
     mapping(address account => uint256) public creditOf;
     /// @inheritdoc IStakeVault
     mapping(JobId job => uint256) public escrowOf;
 
+    mapping(address provider => Bond) private _bonds;
     mapping(address provider => mapping(address operator => Allowance)) private _allowances;
-    uint256 private _free;
-    uint256 private _locked;
-    uint256 private _escrows;
-    uint256 private _credits;
+    Bond private _bond; // of all providers together
+    Pay private _pay; // of all jobs and accounts together
     uint256 private _burnt;
 
     /// @param token ERC-20 without fees on transfer and without rebasing
@@ -79,10 +86,10 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
         if (amount == 0) revert ZeroAmount();
         if (to == address(0)) revert ZeroAddress();
         // INVARIANT: only free bond leaves.
-        uint256 free = freeOf[msg.sender];
+        uint256 free = _bonds[msg.sender].free;
         if (free < amount) revert InsufficientFree(msg.sender, free, amount);
-        freeOf[msg.sender] = free - amount;
-        _free -= amount;
+        _bonds[msg.sender].free = uint128(free - amount);
+        _bond.free = uint128(_bond.free - amount);
         emit Withdrawn(msg.sender, to, amount);
         _push(to, amount);
     }
@@ -127,7 +134,7 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
         // INVARIANT: a credit is paid once, to its account's choice.
         if (amount == 0) revert NothingToCollect(msg.sender);
         creditOf[msg.sender] = 0;
-        _credits -= amount;
+        _pay.credits = uint128(_pay.credits - amount);
         emit Collected(msg.sender, to, amount);
         _push(to, amount);
     }
@@ -138,58 +145,61 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
     function fund(JobId job, address payer, uint256 amount) external onlyMarket nonReentrant {
         if (amount == 0) revert ZeroAmount();
         _pull(payer, amount);
-        escrowOf[job] += amount;
-        _escrows += amount;
+        _addEscrow(job, amount);
     }
 
     /// @inheritdoc IStakeVault
     function lock(address provider, address operator, uint256 amount) external onlyMarket {
         // INVARIANT: no bond backs two seals: what is locked is no longer free.
-        uint256 free = freeOf[provider];
-        if (free < amount) revert InsufficientFree(provider, free, amount);
+        Bond memory own = _bonds[provider];
+        if (own.free < amount) revert InsufficientFree(provider, own.free, amount);
         // INVARIANT: a hot key binds at most what its owner allows.
-        Allowance storage allowance = _allowances[provider][operator];
-        uint256 held = allowance.locked;
-        if (held + amount > allowance.limit) {
-            revert OperatorLimit(provider, operator, allowance.limit, held, amount);
+        Allowance memory allowance = _allowances[provider][operator];
+        if (allowance.locked + amount > allowance.limit) {
+            revert OperatorLimit(provider, operator, allowance.limit, allowance.locked, amount);
         }
-        freeOf[provider] = free - amount;
-        lockedOf[provider] += amount;
-        allowance.locked = held + amount;
-        _free -= amount;
-        _locked += amount;
+        _allowances[provider][operator].locked = uint128(allowance.locked + amount);
+        _bonds[provider] = Bond(uint128(own.free - amount), uint128(own.locked + amount));
+        Bond memory all = _bond;
+        _bond = Bond(uint128(all.free - amount), uint128(all.locked + amount));
         emit Locked(provider, operator, amount);
     }
 
     /// @inheritdoc IStakeVault
     function unlock(address provider, address operator, uint256 amount) external onlyMarket {
-        _takeLocked(provider, operator, amount);
-        freeOf[provider] += amount;
-        _free += amount;
+        _takeLocked(provider, operator, amount, amount);
         emit Unlocked(provider, operator, amount);
     }
 
     /// @inheritdoc IStakeVault
     function slash(JobId job, address provider, address operator, uint256 amount) external onlyMarket {
-        _takeLocked(provider, operator, amount);
-        escrowOf[job] += amount;
-        _escrows += amount;
+        _takeLocked(provider, operator, amount, 0);
+        _addEscrow(job, amount);
     }
 
     /// @inheritdoc IStakeVault
     function credit(JobId job, address account, uint256 amount) external onlyMarket {
-        _takeEscrow(job, amount);
+        _takeEscrow(job, amount, amount);
         creditOf[account] += amount;
-        _credits += amount;
     }
 
     /// @inheritdoc IStakeVault
     function burn(JobId job, uint256 amount) external onlyMarket {
-        _takeEscrow(job, amount);
+        _takeEscrow(job, amount, 0);
         _burnt += amount;
     }
 
     // --- views ---
+
+    /// @inheritdoc IStakeVault
+    function freeOf(address provider) external view returns (uint256) {
+        return _bonds[provider].free;
+    }
+
+    /// @inheritdoc IStakeVault
+    function lockedOf(address provider) external view returns (uint256) {
+        return _bonds[provider].locked;
+    }
 
     /// @inheritdoc IStakeVault
     function operatorOf(address provider, address operator) external view returns (uint256 limit, uint256 locked) {
@@ -208,7 +218,7 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
         view
         returns (uint256 free, uint256 locked, uint256 escrows, uint256 credits, uint256 burnt)
     {
-        return (_free, _locked, _escrows, _credits, _burnt);
+        return (_bond.free, _bond.locked, _pay.escrows, _pay.credits, _burnt);
     }
 
     // --- inside ---
@@ -217,12 +227,15 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
         // INVARIANT: a ledger grows by what the vault received, never by a promise.
         if (amount == 0) revert ZeroAmount();
         _pull(msg.sender, amount);
-        freeOf[msg.sender] += amount;
-        _free += amount;
+        _bonds[msg.sender].free += uint128(amount);
+        _bond.free += uint128(amount);
         emit Deposited(msg.sender, amount);
     }
 
     function _pull(address payer, uint256 amount) private {
+        // INVARIANT: every sum fits into half a word, since all the money of the vault together does.
+        uint256 held = uint256(_bond.free) + _bond.locked + _pay.escrows + _pay.credits + _burnt;
+        if (amount > type(uint128).max - held) revert VaultFull(held, amount);
         uint256 before = IERC20(TOKEN).balanceOf(address(this));
         IERC20(TOKEN).safeTransferFrom(payer, address(this), amount);
         uint256 received = IERC20(TOKEN).balanceOf(address(this)) - before;
@@ -240,7 +253,8 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
 
     function _authorise(address provider, address operator, uint256 limit) private {
         if (operator == address(0)) revert ZeroAddress();
-        _allowances[provider][operator].limit = limit;
+        // More than the vault can hold is no limit.
+        _allowances[provider][operator].limit = uint128(Math.min(limit, type(uint128).max));
         emit OperatorAuthorised(provider, operator, limit);
     }
 
@@ -249,17 +263,28 @@ contract StakeVault is IStakeVault, EIP712, NoncesKeyed, ReentrancyGuardTransien
         return uint192(uint160(operator));
     }
 
-    function _takeLocked(address provider, address operator, uint256 amount) private {
-        lockedOf[provider] -= amount;
-        _allowances[provider][operator].locked -= amount;
-        _locked -= amount;
+    /// @dev Takes locked bond; `freed` of it is free again.
+    function _takeLocked(address provider, address operator, uint256 amount, uint256 freed) private {
+        Allowance storage allowance = _allowances[provider][operator];
+        allowance.locked = uint128(allowance.locked - amount);
+        Bond memory own = _bonds[provider];
+        _bonds[provider] = Bond(uint128(own.free + freed), uint128(own.locked - amount));
+        Bond memory all = _bond;
+        _bond = Bond(uint128(all.free + freed), uint128(all.locked - amount));
     }
 
-    function _takeEscrow(JobId job, uint256 amount) private {
+    function _addEscrow(JobId job, uint256 amount) private {
+        escrowOf[job] += amount;
+        _pay.escrows += uint128(amount);
+    }
+
+    /// @dev Takes from the ledger of a job; `credited` of it is an account's now.
+    function _takeEscrow(JobId job, uint256 amount, uint256 credited) private {
         // INVARIANT: no call takes more out of a job than its own ledger holds.
         uint256 escrow = escrowOf[job];
         if (escrow < amount) revert InsufficientEscrow(job, escrow, amount);
         escrowOf[job] = escrow - amount;
-        _escrows -= amount;
+        Pay memory all = _pay;
+        _pay = Pay(uint128(all.escrows - amount), uint128(all.credits + credited));
     }
 }

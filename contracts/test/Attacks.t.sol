@@ -22,14 +22,14 @@ contract AttacksTest is Play {
         sealWork(0, TRUE);
         bytes32 stolen = market.sealOf(job, 0, Stage.Work, 0, 0).hash;
         vm.prank(operatorOf(thief));
-        market.sealTask(job, 0, 1, slot, stolen);
+        market.sealTasks(job, 0, slot, oneSeal(1, stolen));
         _toReveal();
         open(Stage.Work, 0, 0, TRUE); // now everything about it is public
         bytes32 got = sealHash(Stage.Work, 0, 0, victim, TRUE);
         assertEq(got, stolen, "what was stolen");
         Outcome memory o = outcomeOf(0, 0, TRUE);
         vm.expectRevert();
-        market.open(job, 0, Stage.Work, 1, 0, o, saltOf(victim));
+        market.open(job, 0, oneOpening(Stage.Work, 1, 0, o, saltOf(victim)));
     }
 
     function test_copiedCheck_ofTheWorkersSeal_cannotBeOpened() public {
@@ -46,7 +46,7 @@ contract AttacksTest is Play {
         open(Stage.Work, task, 0, TRUE);
         Outcome memory o = outcomeOf(0, task, TRUE);
         vm.expectRevert();
-        market.open(job, 0, Stage.Check, task, 0, o, saltOf(worker));
+        market.open(job, 0, oneOpening(Stage.Check, task, 0, o, saltOf(worker)));
     }
 
     /// @notice A panel member that copies a public outcome has no witness to open its seal with.
@@ -72,13 +72,13 @@ contract AttacksTest is Play {
         bytes32 hash = sealHash(Stage.Work, 1, 1, provider, TRUE);
         vm.prank(operatorOf(provider));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotInRound.selector, job, 0, 1));
-        market.sealTask(job, 1, 1, slot, hash);
+        market.sealTasks(job, 1, slot, oneSeal(1, hash));
         vm.prank(operatorOf(provider));
-        market.sealTask(job, 0, 1, slot, hash);
+        market.sealTasks(job, 0, slot, oneSeal(1, hash));
         _toReveal();
         Outcome memory o = outcomeOf(1, 1, TRUE);
         vm.expectRevert();
-        market.open(job, 0, Stage.Work, 1, 0, o, saltOf(provider));
+        market.open(job, 0, oneOpening(Stage.Work, 1, 0, o, saltOf(provider)));
     }
 
     function test_sealOfAnotherStage_job_orChain_cannotBeOpened() public {
@@ -103,7 +103,7 @@ contract AttacksTest is Play {
         sealWork(0, TRUE);
         vm.prank(operatorOf(provider));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadySealed.selector, 0, 0));
-        market.sealTask(job, 0, 0, slot, "again");
+        market.sealTasks(job, 0, slot, oneSeal(0, "again"));
         for (uint16 t = 1; t < TASKS; ++t) {
             sealWork(t, TRUE);
         }
@@ -113,7 +113,7 @@ contract AttacksTest is Play {
         Outcome memory o = outcomeOf(0, 0, TRUE);
         bytes32 salt = saltOf(provider);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyOpened.selector, 0, 0));
-        market.open(job, 0, Stage.Work, 0, 0, o, salt);
+        market.open(job, 0, oneOpening(Stage.Work, 0, 0, o, salt));
     }
 
     // --- foreign hands ---
@@ -123,10 +123,10 @@ contract AttacksTest is Play {
         (uint32 other, address stranger) = workerOf(1);
         vm.prank(operatorOf(stranger));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(stranger)));
-        market.sealTask(job, 0, 0, slot, "hash");
+        market.sealTasks(job, 0, slot, oneSeal(0, "hash"));
         vm.prank(operatorOf(stranger));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotYourTask.selector, 0, other));
-        market.sealTask(job, 0, 0, other, "hash");
+        market.sealTasks(job, 0, other, oneSeal(0, "hash"));
         sealAll(NOBODY, TRUE);
         passTo(Phase.Check);
         RoundView memory r = market.roundOf(job);
@@ -144,7 +144,7 @@ contract AttacksTest is Play {
         vault.authorise(operatorOf(provider), 0);
         vm.prank(operatorOf(provider));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, operatorOf(provider)));
-        market.sealTask(job, 0, 0, slot, "hash");
+        market.sealTasks(job, 0, slot, oneSeal(0, "hash"));
     }
 
     function test_update_isForTheNamedCoordinator() public {
@@ -170,7 +170,7 @@ contract AttacksTest is Play {
         bytes memory wrongPhase = abi.encodeWithSelector(IJobMarket.NotInPhase.selector, job, Phase.Commit);
         for (uint256 s = 0; s <= uint256(Stage.UpdatePanel); ++s) {
             vm.expectRevert(wrongPhase);
-            market.open(job, 0, Stage(s), 0, 0, o, 0);
+            market.open(job, 0, oneOpening(Stage(s), 0, 0, o, 0));
         }
         vm.expectRevert(wrongPhase);
         market.openPanel(job, 0, 0, 0, o.root, o.cid, 0, 0);
@@ -202,7 +202,7 @@ contract AttacksTest is Play {
         passTo(Phase.Reveal);
         Outcome memory o = outcomeOf(0, skipped, TRUE);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.TaskReleased.selector, skipped));
-        market.open(job, 0, Stage.Work, skipped, 0, o, saltOf(worker));
+        market.open(job, 0, oneOpening(Stage.Work, skipped, 0, o, saltOf(worker)));
         revealAll(NOBODY, TRUE, NOBODY, TRUE);
         assertPhase(Phase.Gather);
         passTo(Phase.Seed); // of the next round: nothing was gathered, so no update follows
@@ -218,22 +218,22 @@ contract AttacksTest is Play {
         bytes memory head = abi.encode(block.chainid, address(market), job, uint32(0), uint16(0), uint8(0));
         bytes32 hash = keccak256(bytes.concat(head, abi.encode(provider, o.root, o.cid, o.h, bytes32("s"))));
         vm.prank(operatorOf(provider));
-        market.sealTask(job, 0, 0, slot, hash);
+        market.sealTasks(job, 0, slot, oneSeal(0, hash));
         _toReveal();
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.BadOutcome.selector, o.root, o.cid));
-        market.open(job, 0, Stage.Work, 0, 0, o, "s");
+        market.open(job, 0, oneOpening(Stage.Work, 0, 0, o, "s"));
     }
 
     function test_zeroHash_sealsNothing() public {
         (uint32 slot, address provider) = workerOf(0);
         vm.prank(operatorOf(provider));
         vm.expectRevert(IJobMarket.ZeroHash.selector);
-        market.sealTask(job, 0, 0, slot, 0);
+        market.sealTasks(job, 0, slot, oneSeal(0, 0));
     }
 
     function test_unknownTask_isRefused() public {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NoSuchTask.selector, TASKS, TASKS));
-        market.sealTask(job, 0, TASKS, 1, "hash");
+        market.sealTasks(job, 0, 1, oneSeal(TASKS, "hash"));
     }
 
     // --- chance ---
@@ -276,12 +276,12 @@ contract AttacksTest is Play {
 
     function _sealThenFail(uint32 slot, address provider, bytes32 hash) private {
         vm.prank(operatorOf(provider));
-        market.sealTask(job, 0, 0, slot, hash);
+        market.sealTasks(job, 0, slot, oneSeal(0, hash));
         _toReveal();
         Outcome memory o = outcomeOf(0, 0, TRUE);
         bytes32 wanted = sealHash(Stage.Work, 0, 0, provider, TRUE);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.WrongOpening.selector, hash, wanted));
-        market.open(job, 0, Stage.Work, 0, 0, o, saltOf(provider));
+        market.open(job, 0, oneOpening(Stage.Work, 0, 0, o, saltOf(provider)));
     }
 
     function _toReveal() private {

@@ -96,7 +96,7 @@ contract ClaimsTest is Scales {
         claim(task, slot, claimant);
         vm.prank(operatorOf(owner));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotYourTask.selector, task, owned));
-        market.sealTask(job, 0, task, owned, "hash");
+        market.sealTasks(job, 0, owned, oneSeal(task, "hash"));
         vm.prank(operatorOf(owner));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.AlreadyClaimed.selector, task, slot));
         market.claim(job, 0, task, owned);
@@ -120,7 +120,7 @@ contract ClaimsTest is Scales {
         market.claim(job, 1, 1, mine);
         bytes32 hash = sealHash(Stage.Work, 1, 0, me, TRUE);
         vm.prank(operatorOf(me));
-        market.sealTask(job, 1, 0, mine, hash);
+        market.sealTasks(job, 1, mine, oneSeal(0, hash));
         claim(1, mine, me);
     }
 
@@ -164,7 +164,7 @@ contract ClaimsTest is Scales {
     function _sealClaimed() private {
         bytes32 hash = sealHash(Stage.Work, 0, task, claimant, TRUE);
         vm.prank(operatorOf(claimant));
-        market.sealTask(job, 0, task, slot, hash);
+        market.sealTasks(job, 0, slot, oneSeal(task, hash));
     }
 
     function _duePaidTasks() private {

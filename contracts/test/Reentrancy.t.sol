@@ -152,6 +152,7 @@ contract ReentrancyTest is Deployed {
         toMarket.push(abi.encodeCall(IJobMarket.post, (terms(), escrow)));
         toMarket.push(abi.encodeCall(IJobMarket.postWithPermit, (terms(), escrow, none)));
         toMarket.push(abi.encodeCall(IJobMarket.advance, (job)));
+        toMarket.push(abi.encodeCall(IJobMarket.standing, (job)));
         toMarket.push(abi.encodeCall(IJobMarket.stop, (job)));
         toMarket.push(abi.encodeCall(IJobMarket.accept, (job, me)));
         toMarket.push(abi.encodeCall(IJobMarket.join, (job, me, 1)));
@@ -160,7 +161,7 @@ contract ReentrancyTest is Deployed {
         toMarket.push(abi.encodeCall(IJobMarket.drop, (job, 0, 0)));
         toMarket.push(abi.encodeCall(IJobMarket.retire, (0)));
         toMarket.push(abi.encodeCall(IJobMarket.release, (0)));
-        toMarket.push(abi.encodeCall(IJobMarket.sealTask, (job, 0, 0, 0, bytes32(uint256(1)))));
+        toMarket.push(abi.encodeCall(IJobMarket.sealTasks, (job, 0, 0, oneSeal(0, bytes32(uint256(1))))));
         toMarket.push(abi.encodeCall(IJobMarket.sealCheck, (job, 0, 0, 0, bytes32(uint256(1)))));
         toMarket.push(abi.encodeCall(IJobMarket.gather, (job, 0, 0, 1)));
         toMarket.push(abi.encodeCall(IJobMarket.challenge, (job, 0, 0, me, bytes32(uint256(1)))));
@@ -170,7 +171,7 @@ contract ReentrancyTest is Deployed {
         toMarket.push(abi.encodeCall(IJobMarket.sealSuccession, (job, 0, 0, bytes32(uint256(1)))));
         toMarket.push(abi.encodeCall(IJobMarket.claim, (job, 0, 0, 0)));
         toMarket.push(abi.encodeCall(IJobMarket.pass, (job, 0, Stage.Check, 0, 0, 0)));
-        toMarket.push(abi.encodeCall(IJobMarket.open, (job, 0, Stage.Work, 0, 0, outcome, 0)));
+        toMarket.push(abi.encodeCall(IJobMarket.open, (job, 0, oneOpening(Stage.Work, 0, 0, outcome, 0))));
         toMarket.push(abi.encodeCall(IJobMarket.openPanel, (job, 0, 0, 0, 0, 0, 0, 0)));
         bytes[] memory acts = new bytes[](2);
         (acts[0], acts[1]) = (toMarket[2], toMarket[0]); // advance, post

@@ -102,13 +102,13 @@ contract RefusalsTest is Play {
         (uint32 slot, address provider) = workerOf(0);
         vm.startPrank(operatorOf(provider));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NoSuchTask.selector, TASKS, TASKS));
-        market.sealTask(job, 0, TASKS, slot, "hash");
+        market.sealTasks(job, 0, slot, oneSeal(TASKS, "hash"));
         vm.expectRevert(IJobMarket.ZeroHash.selector);
-        market.sealTask(job, 0, 0, slot, 0);
+        market.sealTasks(job, 0, slot, oneSeal(0, 0));
         vm.stopPrank();
     }
 
-    function test_slotOfTask_needsASeed_aTask_andASlot() public {
+    function test_slotOfTask_needsASeed_andATask_andRemembersTheOpening() public {
         enrolAll();
         postAndAccept(terms());
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotInPhase.selector, job, Phase.Waiting));
@@ -120,20 +120,20 @@ contract RefusalsTest is Play {
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NoSuchTask.selector, TASKS, TASKS));
         market.slotOfTask(job, TASKS);
         honestToGather();
-        // Three of four have left: the seed names places where nobody is any more.
+        uint32[] memory before = new uint32[](TASKS);
+        for (uint16 task = 0; task < TASKS; ++task) {
+            (before[task],) = market.slotOfTask(job, task);
+        }
+        // Three of four leave: the round remembers whose the tasks were.
         for (uint32 slot = 1; slot < 4; ++slot) {
             vm.prank(workers[slot - 1]);
             market.leave(job, slot);
         }
-        uint256 nobody = 0;
         for (uint16 task = 0; task < TASKS; ++task) {
-            try market.slotOfTask(job, task) {}
-            catch (bytes memory reason) {
-                assertEq(bytes32(bytes4(reason)), bytes32(IJobMarket.NoSuchSlot.selector), "why");
-                ++nobody;
-            }
+            (uint32 slot, address provider) = market.slotOfTask(job, task);
+            assertEq(slot, before[task], "slot");
+            assertEq(provider, workers[slot - 1], "provider");
         }
-        assertEq(nobody, 3, "places without a slot");
     }
 
     // --- seals and openings ---
@@ -144,10 +144,10 @@ contract RefusalsTest is Play {
         passTo(Phase.Reveal);
         Outcome memory o = outcomeOf(0, 1, TRUE);
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotSealed.selector, 1, 0));
-        market.open(job, 0, Stage.Work, 1, 0, o, "salt");
+        market.open(job, 0, oneOpening(Stage.Work, 1, 0, o, "salt"));
         // A vote shows its witness, and so has an opening of its own.
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotInPhase.selector, job, Phase.Reveal));
-        market.open(job, 0, Stage.Panel, 1, 0, o, "salt");
+        market.open(job, 0, oneOpening(Stage.Panel, 1, 0, o, "salt"));
     }
 
     function test_sealPanel_needsADispute_andASeat() public {
@@ -177,7 +177,7 @@ contract RefusalsTest is Play {
         (uint32 slot, address provider) = workerOf(0);
         bytes[] memory acts = new bytes[](2);
         bytes32 hash = sealHash(Stage.Work, 0, 0, provider, TRUE);
-        acts[0] = abi.encodeCall(market.sealTask, (job, 0, 0, slot, hash));
+        acts[0] = abi.encodeCall(market.sealTasks, (job, 0, slot, oneSeal(0, hash)));
         acts[1] = abi.encodeCall(market.join, (job, provider, 1)); // not in Commit
         vm.startPrank(operatorOf(provider));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.RosterFrozen.selector, job, Phase.Commit));
@@ -194,7 +194,7 @@ contract RefusalsTest is Play {
         openRound();
         (uint32 slot, address provider) = workerOf(0);
         bytes[] memory acts = new bytes[](1);
-        acts[0] = abi.encodeCall(market.sealTask, (job, 0, 0, slot, "hash"));
+        acts[0] = abi.encodeCall(market.sealTasks, (job, 0, slot, oneSeal(0, "hash")));
         vm.prank(address(0xBAD));
         vm.expectRevert(abi.encodeWithSelector(IJobMarket.NotOperatorOf.selector, provider, address(0xBAD)));
         market.multicall(acts);

@@ -113,6 +113,15 @@ class TxSender:
         counts = {state: count for state, (count, _) in rows.items()}
         return Tally(counts, rows["sent"][1] if "sent" in rows else None)
 
+    def states(self, prefix: str) -> set[str]:
+        """What became of all transactions whose keys begin with `prefix`."""
+        query = select(TransactionRow.state).where(
+            TransactionRow.sender == self.address,
+            TransactionRow.key.startswith(prefix, autoescape=True),
+        )
+        with Session(self.engine) as session:
+            return set(session.scalars(query))
+
     def wait(self, key: str, *, polls: int = 300) -> str:
         """Wait for one transaction; returns its hash or raises TransactionFailed."""
         for _ in range(polls):

@@ -8,8 +8,8 @@ from protocol.rules.records import Address, Ending, JobId, JobView, Phase, Round
 
 
 def where_it_stands(chain: Chain, job: JobId) -> tuple[JobView, RoundView]:
-    """Job and round as the next transaction would find them: `advance`, evaluated and not sent."""
-    raw_job, raw_round = chain.call(chain.market, "advance", job, block="pending")
+    """Job and round as the next transaction would find them: `standing`, evaluated and not sent."""
+    raw_job, raw_round = chain.call(chain.market, "standing", job, block="pending")
     return job_view(raw_job), round_view(raw_round)
 
 

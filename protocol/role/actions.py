@@ -1,8 +1,15 @@
-"""What `decide` may ask for, and the small decisions that every role shares."""
+"""What `decide` may ask for, and the small decisions that every role shares.
 
-from collections.abc import Iterator
+Seals of one worker slot, and openings of one key, travel together: a transaction costs more than
+what it carries. A batch that is refused goes out part by part, so that one bad part holds up no
+other.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from eth_hash.auto import keccak
 
 from protocol.role.openings import Opening
 from protocol.role.sight import JobSight, Sight
@@ -32,11 +39,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Call the market; `key` makes it happen once."""
+    """Call the market; `key` makes it happen once. A batch knows the calls that it stands for."""
 
     key: str
     function: str
     args: tuple[Any, ...]
+    parts: tuple["Send", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class Prove:
 
 
 Action = Answer | Hold | Send | Prove
+
+BATCHED = ("sealTasks", "open")
+"""Functions whose last argument is a list of parts."""
+MOST_TOGETHER = 100
+"""Parts of one batch: about 3,000,000 gas, a fifth of what one transaction may take."""
 
 OPENS_IN = {
     Stage.WORK: Phase.REVEAL,
@@ -72,6 +85,8 @@ def answer_or_seal(
     record = js.open_round
     if record is None or record.seal(stage, question, seat) is not None:
         return None
+    if stage == Stage.WORK and js.round.sealed_tasks >> question & 1:
+        return None  # on its way: the pending block has it
     opening = sight.openings.get((job, number, stage, question, seat))
     if opening is None:
         return Answer(job, number, stage, question, seat)
@@ -81,9 +96,43 @@ def answer_or_seal(
 
 def open_due(sight: Sight, js: JobSight) -> Iterator[Send]:
     """Open every own seal that may be opened now."""
+    yield from together(_openings_due(sight, js))
+
+
+def together(sends: Iterable[Send]) -> Iterator[Send]:
+    """The same calls in as few transactions as they fit in; what takes no batch stays alone."""
+    groups: dict[tuple[Any, ...], list[Send]] = {}
+    for send in sends:
+        alone = send.key if send.function not in BATCHED else ""
+        groups.setdefault((send.function, *send.args[:-1], alone), []).append(send)
+    for parts in groups.values():
+        for first in range(0, len(parts), MOST_TOGETHER):
+            yield _batch(parts[first : first + MOST_TOGETHER])
+
+
+def _batch(parts: list[Send]) -> Send:
+    if len(parts) == 1:
+        return parts[0]
+    function, *where = parts[0].function, *parts[0].args[:-1]
+    named = keccak("|".join(part.key for part in parts).encode()).hex()[:16]
+    return Send(
+        key=f"{batch_prefix(function, where)}{named}",
+        function=function,
+        args=(*where, tuple(item for part in parts for item in part.args[-1])),
+        parts=tuple(parts),
+    )
+
+
+def batch_prefix(function: str, where: Iterable[Any]) -> str:
+    """How the keys of all batches of one function in one place begin."""
+    return f"{function}/{'/'.join(str(int(part)) for part in where)}/"
+
+
+def _openings_due(sight: Sight, js: JobSight) -> Iterator[Send]:
     record = js.open_round
     if record is None:
         return
+    on_their_way = {Stage.WORK: js.round.opened_tasks, Stage.CHECK: js.round.opened_checks}
     released = js.round.drawn & ~js.round.answered
     for seal in record.seals.values():
         opening = sight.openings.get(
@@ -94,6 +143,8 @@ def open_due(sight: Sight, js: JobSight) -> Iterator[Send]:
         if OPENS_IN[seal.stage] != js.round.phase or opening.hash != seal.hash:
             continue
         if seal.stage == Stage.WORK and released >> seal.question & 1:
+            continue
+        if on_their_way.get(seal.stage, 0) >> seal.question & 1:
             continue
         yield _open_call(opening)
 
@@ -120,7 +171,7 @@ def _seal_call(opening: Opening, sight: Sight, place: int) -> tuple[str, tuple[A
     question, seat, sealed = opening.question, opening.seat, opening.hash
     match opening.stage:
         case Stage.WORK:
-            return "sealTask", (question, place, sealed)
+            return "sealTasks", (place, ((question, sealed),))
         case Stage.CHECK:
             return "sealCheck", (question, place, sealed)
         case Stage.UPDATE if seat == 0:
@@ -141,6 +192,4 @@ def _open_call(opening: Opening) -> Send:
         vote = (opening.root, opening.cid, opening.witness, opening.salt)
         args: tuple[Any, ...] = (*where, opening.question, opening.seat, *vote)
         return Send(_key(opening, "open"), "openPanel", args)
-    outcome = (opening.outcome.root, opening.outcome.cid, opening.outcome.h)
-    args = (*where, int(opening.stage), opening.question, opening.seat, outcome, opening.salt)
-    return Send(_key(opening, "open"), "open", args)
+    return Send(_key(opening, "open"), "open", (*where, (opening.shown,)))

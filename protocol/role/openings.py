@@ -10,6 +10,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from protocol.rules.records import JobId, Outcome, Stage
 from protocol.rules.sealing import SealContext, seal, witness_hash
@@ -42,6 +43,12 @@ class Opening:
         """The outcome as the chain compares it."""
         h = witness_hash(self.job, self.round, self.question, self.witness)
         return Outcome(self.root, self.cid, h)
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """What `open` takes of it: stage, question, seat, outcome, salt."""
+        outcome = (self.outcome.root, self.outcome.cid, self.outcome.h)
+        return (int(self.stage), self.question, self.seat, outcome, self.salt)
 
 
 def make_opening(

@@ -24,6 +24,7 @@ from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
 from protocol.role.openings import OpeningStore
+from protocol.role.outbox import Outbox
 from protocol.role.pins import open_pins
 from protocol.role.sight import Observer, Sight
 from protocol.role.vetting import Vetting
@@ -91,6 +92,7 @@ class RoleService:
             provider,
             settings.metrics,
         )
+        self.outbox = Outbox(self.sender, self.chain.market, self.watch.acted)
         self._stopping = False
 
     def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
@@ -144,7 +146,7 @@ class RoleService:
         try:
             match action:
                 case Send():
-                    self._send(action)
+                    self.outbox.send(action)
                 case Answer():
                     self._answer(sight, action)
                 case Hold():
@@ -160,14 +162,6 @@ class RoleService:
         except GradproofError as error:
             log.error("duty given up", action=str(action), error=str(error))
             self.watch.acted(_name(action), "failed")
-
-    def _send(self, action: Send) -> None:
-        fresh = self.sender.state(action.key) in (None, "reverted")
-        if fresh:
-            log.info(action.function, args=_short(action.args))
-        self.sender.submit(action.key, Call(self.chain.market, action.function, action.args))
-        if fresh:
-            self.watch.acted(action.function, "done")
 
     def _prove(self, action: Prove) -> None:
         """A header that a reorganisation replaced was refused, and goes out again as it is now."""
@@ -211,19 +205,8 @@ class RoleService:
             except GradproofError as error:
                 log.warning("result not held", task=task, error=str(error))
         key = f"{action.job}/{action.round}/gather/{action.seat}"
-        self._send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
+        self.outbox.send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
 
 
 def _name(action: Action) -> str:
     return action.function if isinstance(action, Send) else type(action).__name__.lower()
-
-
-def _short(args: tuple[object, ...]) -> str:
-    """Arguments for the log: hashes by their first digits, tuples flattened."""
-    shown = []
-    for value in args:
-        if isinstance(value, tuple):
-            shown.append(_short(value))
-        else:
-            shown.append(value.hex()[:8] if isinstance(value, bytes) else str(value))
-    return " ".join(shown)

@@ -89,7 +89,7 @@ def test_02_sealOfAnEarlierRound_cannotBeOpened(play: Play) -> None:
     play.to(Phase.COMMIT)
     assert play.round.number == 1
     with pytest.raises(ContractRejected, match="NotInRound"):
-        play.act(owner, "sealTask", play.job, 0, 0, play.slot_of(owner), old.hash)
+        play.act(owner, "sealTasks", play.job, 0, play.slot_of(owner), [(0, old.hash)])
     task = next(t for t in range(4) if play.holder(Stage.WORK, t) == owner)
     play.send_seal(Stage.WORK, task, old.hash, by=owner)
     play.seal_work(but=[task])

@@ -92,7 +92,7 @@ def test_update_is_computed_sealed_and_opened_once() -> None:
     scene.phase = Phase.UPDATE_OPEN
     [send] = decide(scene.look())
     assert isinstance(send, Send)
-    assert (send.function, send.args[2]) == ("open", int(Stage.UPDATE))
+    assert (send.function, send.args[2][0][0]) == ("open", int(Stage.UPDATE))
     scene.seal(Stage.UPDATE, UPDATE, opened=True)
     assert decide(scene.look()) == []
 

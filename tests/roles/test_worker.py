@@ -38,16 +38,40 @@ def test_commit_computes_every_own_task_and_no_other() -> None:
     assert decide(scene.look(), LIMITS) == expected
 
 
-def test_commit_seals_what_is_safe_on_disk() -> None:
+def test_commit_seals_together_what_is_safe_on_disk() -> None:
+    scene = Scene()
+    sealed = tuple((task, scene.keep(Stage.WORK, task).hash) for task in my_tasks(scene))
+    assert len(sealed) > 1
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("sealTasks", (JOB, 0, WORKERS[0][0], sealed))
+    assert [part.args[-1] for part in send.parts] == [(part,) for part in sealed]
+
+
+def test_seals_of_a_slot_wait_for_each_other_a_quarter_of_the_window() -> None:
     scene = Scene()
     first, *rest = my_tasks(scene)
     opening = scene.keep(Stage.WORK, first)
-    sends = [action for action in decide(scene.look(), LIMITS) if isinstance(action, Send)]
-    slot = WORKERS[0][0]
-    assert [(send.function, send.args) for send in sends] == [
-        ("sealTask", (JOB, 0, first, slot, opening.hash))
-    ]
-    assert Answer(JOB, 0, Stage.WORK, rest[0], 0) in decide(scene.look(), LIMITS)
+    left = [Answer(JOB, 0, Stage.WORK, task, 0) for task in rest]
+    quarter = scene.look().jobs[JOB].round.deadline - 3 * scene.terms.windows.commit // 4
+    scene.now = quarter - 1
+    assert decide(scene.look(), LIMITS) == left
+    scene.now = quarter
+    *answers, send = decide(scene.look(), LIMITS)
+    assert answers == left
+    assert isinstance(send, Send)
+    where = (JOB, 0, WORKERS[0][0])
+    assert (send.function, send.args) == ("sealTasks", (*where, ((first, opening.hash),)))
+
+
+def test_seal_that_the_pending_block_has_is_not_sent_again() -> None:
+    scene = Scene()
+    first, *rest = my_tasks(scene)
+    for task in my_tasks(scene):
+        scene.keep(Stage.WORK, task)
+    scene.round_fields = {"sealed_tasks": 1 << first}
+    [send] = decide(scene.look(), LIMITS)
+    assert [task for task, _ in send.args[-1]] == rest  # type: ignore[union-attr]  # a send
 
 
 def test_commit_does_nothing_twice() -> None:
@@ -114,7 +138,7 @@ def test_claimed_task_is_computed_and_sealed_with_the_claiming_slot() -> None:
     opening = scene.keep(Stage.WORK, left)
     [send] = decide(scene.look(), LIMITS)
     assert isinstance(send, Send)
-    assert (send.function, send.args) == ("sealTask", (JOB, 0, left, slot, opening.hash))
+    assert (send.function, send.args) == ("sealTasks", (JOB, 0, slot, ((left, opening.hash),)))
 
 
 def test_task_that_somebody_else_claimed_is_left_alone() -> None:
@@ -137,7 +161,21 @@ def test_reveal_opens_own_seals() -> None:
     assert isinstance(send, Send)
     assert send.function == "open"
     o = opening.outcome
-    assert send.args == (JOB, 0, 0, task, 0, (o.root, o.cid, o.h), opening.salt)
+    shown = (int(Stage.WORK), task, 0, (o.root, o.cid, o.h), opening.salt)
+    assert send.args == (JOB, 0, (shown,))
+
+
+def test_openings_of_a_round_travel_together() -> None:
+    scene = Scene(phase=Phase.REVEAL)
+    for task in my_tasks(scene):
+        scene.keep(Stage.WORK, task)
+        scene.seal(Stage.WORK, task)
+    [send] = decide(scene.look(), LIMITS)
+    assert isinstance(send, Send)
+    assert [shown[1] for shown in send.args[-1]] == my_tasks(scene)
+    assert [part.args[-1] for part in send.parts] == [(shown,) for shown in send.args[-1]]
+    scene.round_fields = {"opened_tasks": sum(1 << task for task in my_tasks(scene))}
+    assert decide(scene.look(), LIMITS) == [], "the pending block has them"
 
 
 def test_reveal_opens_nothing_twice() -> None:
@@ -155,10 +193,11 @@ def test_released_task_is_not_opened() -> None:
         scene.keep(Stage.WORK, sealed)
         scene.seal(Stage.WORK, sealed)
     scene.round_fields = {"drawn": 1 << task, "answered": 0}
-    opened = [action.args[3] for action in decide(scene.look(), LIMITS)]  # type: ignore[union-attr]  # only sends
-    assert opened == [other]
+    [send] = decide(scene.look(), LIMITS)
+    assert [shown[1] for shown in send.args[-1]] == [other]  # type: ignore[union-attr]  # a send
     scene.round_fields = {"drawn": 1 << task, "answered": 1 << task}
-    assert len(decide(scene.look(), LIMITS)) == 2
+    [send] = decide(scene.look(), LIMITS)
+    assert len(send.args[-1]) == 2  # type: ignore[union-attr]  # a send
 
 
 def test_seal_of_somebody_else_is_left_alone() -> None:

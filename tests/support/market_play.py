@@ -226,7 +226,7 @@ class Play:
         match stage:
             case Stage.WORK:
                 slot = self.slot_of(by)
-                self.act(by, "sealTask", *where, question, slot, sealed)
+                self.act(by, "sealTasks", *where, slot, [(question, sealed)])
             case Stage.CHECK:
                 self.act(by, "sealCheck", *where, question, 0, sealed)
             case Stage.UPDATE:
@@ -257,9 +257,7 @@ class Play:
             args: tuple[Any, ...] = (*where, opening.question, opening.seat, *vote)
             self.send(ANYBODY, self.market, "openPanel", *args)
         else:
-            outcome = dataclasses.astuple(opening.outcome)
-            seat = (int(opening.stage), opening.question, opening.seat)
-            self.send(ANYBODY, self.market, "open", *where, *seat, outcome, opening.salt)
+            self.send(ANYBODY, self.market, "open", *where, [opening.shown])
 
     # --- whole stretches ---
 

@@ -145,7 +145,8 @@ class Table:
         salt = digest("salt", stage, seat)
         opening = make_opening(context, seat, root, cid, digest("witness", shown), salt)
         function, *args = call
-        self.send(who, function, self.job, number, *args, opening.hash)
+        sealed = [(question, opening.hash)] if stage == Stage.WORK else opening.hash
+        self.send(who, function, self.job, number, *args, sealed)
         if answer != UNOPENED:
             self.openings[number, stage, question, seat] = opening
 
@@ -163,8 +164,7 @@ class Table:
                 vote = (o.root, o.cid, o.witness, o.salt)
                 self.send(self.bank, "openPanel", *where, question, seat, *vote)
             else:
-                outcome = (o.outcome.root, o.outcome.cid, o.outcome.h)
-                self.send(self.bank, "open", *where, int(stage), question, seat, outcome, o.salt)
+                self.send(self.bank, "open", *where, [o.shown])
 
     # --- a round ---
 
@@ -218,7 +218,7 @@ class Table:
         terms, record = self.past().terms, self.record()
         owners = seats.task_owners(view.seed, terms.tasks, record.workers)
         for task, (slot, provider) in enumerate(owners):
-            self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTask", task, slot)
+            self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTasks", slot)
         if self.now().phase == Phase.COMMIT:
             self._claim(record)
 
@@ -231,7 +231,7 @@ class Table:
         for task, (slot, provider) in zip(unserved, record.workers, strict=False):
             if self.dice.random() < 0.7:
                 self.send(provider, "claim", self.job, view.number, task, slot)
-                self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTask", task, slot)
+                self.seal(provider, Stage.WORK, task, 0, self.roll(), "sealTasks", slot)
 
     def _check(self, view: RoundView) -> None:
         terms, record = self.past().terms, self.record()

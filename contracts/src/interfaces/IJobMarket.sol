@@ -6,6 +6,7 @@ import {
     Ending,
     JobId,
     JobView,
+    Opening,
     Outcome,
     Permit,
     Phase,
@@ -14,6 +15,7 @@ import {
     Seal,
     Stage,
     TaskResult,
+    TaskSeal,
     Terms
 } from "../types/Types.sol";
 
@@ -161,8 +163,8 @@ interface IJobMarket {
     /// @notice Anybody: drops a slot that left a task of this round unserved.
     function drop(JobId job, uint32 slot, uint16 task) external;
 
-    /// @notice Seals the result of `task` for `slot`.
-    function sealTask(JobId job, uint32 round, uint16 task, uint32 slot, bytes32 hash) external;
+    /// @notice Seals results of tasks that `slot` serves: all of them, or none.
+    function sealTasks(JobId job, uint32 round, uint32 slot, TaskSeal[] calldata seals) external;
 
     /// @notice In the second half of Commit: takes over an unserved task for `slot`, before computing it. Its bond answers
     /// for a seal; without one, half the pay is lost. One task at a time.
@@ -195,16 +197,8 @@ interface IJobMarket {
 
     // --- anybody ---
 
-    /// @notice Opens a seal; the caller need not be who sealed.
-    function open(
-        JobId job,
-        uint32 round,
-        Stage stage,
-        uint16 question,
-        uint16 seat,
-        Outcome calldata outcome,
-        bytes32 salt
-    ) external;
+    /// @notice Opens seals, all of them or none; the caller need not be who sealed.
+    function open(JobId job, uint32 round, Opening[] calldata openings) external;
 
     /// @notice Opens a panel member's seal with its witness.
     function openPanel(
@@ -218,8 +212,11 @@ interface IJobMarket {
         bytes32 salt
     ) external;
 
-    /// @notice Moves the phase as far as time and facts allow. Call it with `eth_call` to see where a round stands now.
-    function advance(JobId job) external returns (JobView memory, RoundView memory);
+    /// @notice Moves the phase as far as time and facts allow.
+    function advance(JobId job) external;
+
+    /// @notice `advance`, and where that leads. Evaluate it with `eth_call` to see where a round stands now.
+    function standing(JobId job) external returns (JobView memory, RoundView memory);
 
     // --- views ---
 
@@ -250,7 +247,7 @@ interface IJobMarket {
     function gatheredBy(JobId job, uint32 round, uint16 seat) external view returns (uint256 bitmap);
     function epoch() external view returns (uint64);
     function requiredEscrow(Terms calldata terms) external view returns (uint256);
-    /// @notice Slot of the job's current roster that task `task` belongs to.
+    /// @notice Slot of the open round's roster that task `task` belongs to, whoever claimed it.
     function slotOfTask(JobId job, uint16 task) external view returns (uint32 slot, address provider);
     function workerRoster(JobId job) external view returns (uint32[] memory slots, address[] memory providers);
     function verifierRoster(uint64 epoch) external view returns (uint32[] memory slots, address[] memory providers);

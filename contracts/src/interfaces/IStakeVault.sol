@@ -25,6 +25,8 @@ interface IStakeVault {
     error AuthorisationExpired(uint256 deadline, uint256 time);
     /// @notice `provider` did not sign `digest`, which holds chain, vault, operator, limit, nonce and deadline.
     error BadSignature(address provider, bytes32 digest);
+    /// @notice All the money in the vault together stays below 2**128.
+    error VaultFull(uint256 held, uint256 asked);
     error InsufficientFree(address provider, uint256 free, uint256 asked);
     error OperatorLimit(address provider, address operator, uint256 limit, uint256 locked, uint256 asked);
     error InsufficientEscrow(JobId job, uint256 escrow, uint256 asked);
@@ -40,7 +42,8 @@ interface IStakeVault {
     /// @notice Takes free bond out, at once, to any address.
     function withdraw(uint256 amount, address to) external;
 
-    /// @notice Lets `operator` (hot key) act for the caller with at most `limit` locked at a time; 0 revokes.
+    /// @notice Lets `operator` (hot key) act for the caller with at most `limit` locked at a time; 0 revokes, and
+    /// whatever is above 2**128 - 1 is kept as that.
     /// It also uses up the nonce, so that an authorisation of this operator that was signed before and is still to be sent is void.
     function authorise(address operator, uint256 limit) external;
 

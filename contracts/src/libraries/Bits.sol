@@ -15,6 +15,11 @@ library Bits {
         return set & ~(uint256(1) << i);
     }
 
+    /// @notice Least number in a set that is not empty.
+    function lowest(uint256 set) internal pure returns (uint256) {
+        return count((set & (~set + 1)) - 1);
+    }
+
     /// @notice Size of a set: sums of neighbours, twice as wide each time. Every call of a round counts sets.
     function count(uint256 set) internal pure returns (uint256) {
         unchecked {

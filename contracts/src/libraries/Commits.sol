@@ -4,45 +4,51 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {IStakeVault} from "../interfaces/IStakeVault.sol";
 import {Job, Round, Store, WorkerSlot} from "../types/State.sol";
-import {JobId, Phase, Seal, Stage} from "../types/Types.sol";
+import {JobId, Phase, Stage, TaskSeal} from "../types/Types.sol";
 import {Acts} from "./Acts.sol";
 import {Bits} from "./Bits.sol";
-import {Sealing} from "./Sealing.sol";
-import {WorkerRoster} from "./WorkerRoster.sol";
+import {Works} from "./Works.sol";
 
-/// @title The acts of Commit: sealing the result of a task, claiming one that its slot leaves unserved. Linked.
+/// @title The acts of Commit: sealing the results of tasks, claiming one that its slot leaves unserved. Linked.
 library Commits {
     using Bits for uint256;
 
-    function sealTask(Store storage s, IStakeVault vault, JobId id, uint16 task, uint32 slot, bytes32 hash) external {
+    function sealTasks(Store storage s, IStakeVault vault, JobId id, uint32 slot, TaskSeal[] calldata seals) external {
         Job storage job = s.jobs[id];
         Round storage r = job.rounds[job.round];
-        _require(job, r, id, task);
         WorkerSlot storage worker = job.slots[slot];
-        Seal memory work = r.seals[Sealing.key(Stage.Work, task, 0)];
-        if (work.hash != 0) revert IJobMarket.AlreadySealed(task, 0);
-        bool claimed = r.claimed.has(task);
-        // INVARIANT: a task is served by the slot that claimed it, else by the one that the seed names.
-        bool owns = claimed ? work.slot == slot : worker.active && worker.index == WorkerRoster.indexOfTask(r, task);
-        if (!owns) revert IJobMarket.NotYourTask(task, slot);
+        Acts.requirePhase(r, id, Phase.Commit);
+        uint256 sealedTasks = r.sealedTasks;
+        uint256 bonds = 0;
+        for (uint256 i = 0; i < seals.length; ++i) {
+            (uint16 task, bytes32 hash) = (seals[i].task, seals[i].hash);
+            _requireTask(job, task);
+            if (hash == 0) revert IJobMarket.ZeroHash();
+            // INVARIANT: a seat seals once.
+            if (sealedTasks.has(task)) revert IJobMarket.AlreadySealed(task, 0);
+            // INVARIANT: a task is served by the slot that claimed it, else by the one that the seed names.
+            if (Works.slotOf(r, task) != slot) revert IJobMarket.NotYourTask(task, slot);
+            sealedTasks = sealedTasks.with(task);
+            r.work[task] = hash;
+            if (!r.claimed.has(task)) bonds += _bondsFor(r, worker, task);
+            emit IJobMarket.Sealed(id, job.round, Stage.Work, task, 0, worker.provider, msg.sender, hash);
+        }
+        r.sealedTasks = sealedTasks;
         Acts.requireOperator(vault, worker.provider);
-        r.sealedTasks = r.sealedTasks.with(task);
-        r.workOf[worker.provider] = r.workOf[worker.provider].with(task);
-        if (!claimed) work = _back(vault, job, worker, slot);
-        work.hash = hash;
-        Acts.record(s, id, Stage.Work, task, 0, work);
+        // INVARIANT: no bond backs two seals.
+        if (bonds != 0) vault.lock(worker.provider, msg.sender, bonds * job.terms.bond);
     }
 
     function claim(Store storage s, IStakeVault vault, JobId id, uint16 task, uint32 slot) external {
         Job storage job = s.jobs[id];
         Round storage r = job.rounds[job.round];
-        _require(job, r, id, task);
+        Acts.requirePhase(r, id, Phase.Commit);
+        _requireTask(job, task);
         // INVARIANT: the first half of the window belongs to the slots that the seed names.
         uint64 from = r.deadline - job.terms.windows.commit / 2;
         if (block.number < from) revert IJobMarket.ClaimTooEarly(task, from);
         if (r.sealedTasks.has(task)) revert IJobMarket.AlreadySealed(task, 0);
-        uint256 key = Sealing.key(Stage.Work, task, 0);
-        if (r.claimed.has(task)) revert IJobMarket.AlreadyClaimed(task, r.seals[key].slot);
+        if (r.claimed.has(task)) revert IJobMarket.AlreadyClaimed(task, r.claimants[task]);
         WorkerSlot storage worker = job.slots[slot];
         if (!worker.active) revert IJobMarket.NoSuchSlot(slot);
         Acts.requireOperator(vault, worker.provider);
@@ -50,33 +56,30 @@ library Commits {
         if (_isClaiming(r, worker, slot)) revert IJobMarket.SlotClaims(slot, worker.claim);
         worker.claim = task;
         r.claimed = r.claimed.with(task);
-        r.seals[key] = _back(vault, job, worker, slot);
+        r.claimants[task] = slot;
+        if (_bondsFor(r, worker, task) != 0) vault.lock(worker.provider, msg.sender, job.terms.bond);
         emit IJobMarket.Claimed(id, job.round, task, slot, worker.provider, msg.sender);
     }
 
-    function _require(Job storage job, Round storage r, JobId id, uint16 task) private view {
-        Acts.requirePhase(r, id, Phase.Commit);
+    function _requireTask(Job storage job, uint16 task) private view {
         if (task >= job.terms.tasks) revert IJobMarket.NoSuchTask(task, job.terms.tasks);
     }
 
-    /// @dev The bond behind a new seal, as a seal without a hash.
-    function _back(IStakeVault vault, Job storage job, WorkerSlot storage worker, uint32 slot)
-        private
-        returns (Seal memory)
-    {
-        if (!worker.backing) {
-            worker.backing = true;
-            return Seal(0, worker.provider, slot, true, false, address(0));
+    /// @dev Bonds to be locked for a new seal or claim: none where the slot's own stands behind no other yet.
+    function _bondsFor(Round storage r, WorkerSlot storage worker, uint16 task) private returns (uint256) {
+        if (worker.backs == 0) {
+            worker.backs = task + 1;
+            return 0;
         }
-        // INVARIANT: no bond backs two seals.
-        vault.lock(worker.provider, msg.sender, job.terms.bond);
-        address other = msg.sender == worker.operator ? address(0) : msg.sender;
-        return Seal(0, worker.provider, slot, false, false, other);
+        if (msg.sender != worker.operator) {
+            r.lent = r.lent.with(task);
+            r.lenders[task] = msg.sender;
+        }
+        return 1;
     }
 
     function _isClaiming(Round storage r, WorkerSlot storage worker, uint32 slot) private view returns (bool) {
         uint16 task = worker.claim;
-        bool open = r.claimed.has(task) && !r.sealedTasks.has(task);
-        return open && r.seals[Sealing.key(Stage.Work, task, 0)].slot == slot;
+        return r.claimed.has(task) && !r.sealedTasks.has(task) && r.claimants[task] == slot;
     }
 }

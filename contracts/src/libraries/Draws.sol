@@ -15,18 +15,21 @@ library Draws {
     /// @notice Image of `i` under the permutation of 0 .. n-1 that `seed` names.
     /// @dev Balanced Feistel network of 2k bits, the least k >= 1 with 4**k >= n, walked until it falls below n.
     function perm(bytes32 seed, uint256 i, uint256 n) internal pure returns (uint256 x) {
-        uint256 k = 1;
-        while ((uint256(1) << (2 * k)) < n) ++k;
-        uint256 mask = (uint256(1) << k) - 1;
-        x = i;
-        do {
-            uint256 left = x >> k;
-            uint256 right = x & mask;
-            for (uint256 r = 0; r < ROUNDS; ++r) {
-                (left, right) = (right, left ^ (_round(seed, r, right) & mask));
-            }
-            x = (left << k) | right;
-        } while (x >= n);
+        // Unchecked: shifts of numbers below 2**16, several hundred times in a round.
+        unchecked {
+            uint256 k = 1;
+            while ((uint256(1) << (2 * k)) < n) ++k;
+            uint256 mask = (uint256(1) << k) - 1;
+            x = i;
+            do {
+                uint256 left = x >> k;
+                uint256 right = x & mask;
+                for (uint256 r = 0; r < ROUNDS; ++r) {
+                    (left, right) = (right, left ^ (_round(seed, r, right) & mask));
+                }
+                x = (left << k) | right;
+            } while (x >= n);
+        }
     }
 
     /// @dev keccak256(abi.encode(seed, r, right)), in scratch memory: a draw of 256 tasks calls this a thousand times.

@@ -75,6 +75,11 @@ library Flow {
             f.anyDrawn = r.drawn != 0;
         } else {
             Gauge.read(f, job, r);
+            // INVARIANT: what the gatherers hold is counted once, after the last of them and of the verdicts.
+            if (Phases.endsGathering(phase, f)) {
+                (r.included, r.withheld) = Inclusion.split(job, r);
+                f.updatable = r.included != 0 && job.coordinatorProvider != address(0);
+            }
         }
     }
 
@@ -138,7 +143,7 @@ library Flow {
             r.disputed |= r.openedTasks & r.answered & ~r.openedChecks;
         } else if (from == Phase.VerdictOpen) {
             for (uint256 left = r.disputed; left != 0; left &= left - 1) {
-                _verdict(id, job.round, r, uint16(((left & (~left + 1)) - 1).count()));
+                _verdict(id, job.round, r, uint16(left.lowest()));
             }
         } else if (from == Phase.UpdateOpen) {
             r.updateDisputed = to == Phase.UpdateVerdictDraw;
@@ -146,9 +151,6 @@ library Flow {
             _verdict(id, job.round, r, job.terms.tasks);
         } else if (from == Phase.Finalise) {
             _closeRound(id, job, r);
-        }
-        if (to == Phase.Update || (to == Phase.Finalise && (from == Phase.Gather || from == Phase.VerdictOpen))) {
-            (r.included, r.withheld) = Inclusion.split(r, job.terms.gatherers);
         }
     }
 
@@ -181,6 +183,7 @@ library Flow {
         r.openedAt = uint64(block.number);
         r.epoch = uint32(epoch);
         r.workers = uint16(job.roster.length);
+        r.roster = job.roster;
         r.verifiers = uint16(VerifierRosters.sizeAt(s.verifiers, epoch));
         emit IJobMarket.RoundOpened(id, job.round, job.stateRoot, job.stateCid, r.workers, r.verifiers, epoch);
     }

@@ -4,11 +4,10 @@ pragma solidity 0.8.37;
 import {Job, Round} from "../types/State.sol";
 import {Phase, Seal, Stage} from "../types/Types.sol";
 import {Bits} from "./Bits.sol";
-import {Inclusion} from "./Inclusion.sol";
 import {Facts} from "./Phases.sol";
 import {Sealing} from "./Sealing.sol";
 
-/// @title Reads off a round what a phase with a window still waits for, and what decides its successor.
+/// @title Reads off a round what a phase with a window still waits for, and what decides its successor, but for what is included.
 library Gauge {
     using Sealing for Seal;
     using Bits for uint256;
@@ -16,7 +15,6 @@ library Gauge {
     /// @notice Fills in the facts of a phase that has a window.
     function read(Facts memory f, Job storage job, Round storage r) internal view {
         Phase phase = r.phase;
-        bool over = f.nowBlock >= f.deadline;
         if (phase == Phase.Commit) {
             f.pending = uint16(job.terms.tasks - r.sealedTasks.count());
             f.anySealed = r.sealedTasks != 0;
@@ -31,12 +29,10 @@ library Gauge {
                 uint16((r.sealedTasks & ~released & ~r.openedTasks).count() + (r.answered & ~r.openedChecks).count());
         } else if (phase == Phase.Gather) {
             f.anyDisputed = r.disputed != 0;
-            f.updatable = over && _updatable(job, r);
         } else if (phase == Phase.VerdictSeal || phase == Phase.UpdateVerdictSeal) {
             f.pending = r.untouched + r.seatsLeft;
         } else if (phase == Phase.VerdictOpen) {
             f.pending = r.panelUnopened + uint16((r.challenged & ~r.openedChallenges).count());
-            f.updatable = (over || f.pending == 0) && _updatable(job, r);
         } else {
             _readUpdate(f, job, r, phase);
         }
@@ -58,12 +54,6 @@ library Gauge {
         } else if (phase == Phase.UpdateVerdictOpen) {
             f.pending = r.panelUnopened + (r.updateChallenged && !r.challengeOpened ? 1 : 0);
         }
-    }
-
-    function _updatable(Job storage job, Round storage r) private view returns (bool) {
-        if (job.coordinatorProvider == address(0)) return false;
-        (uint256 included,) = Inclusion.split(r, job.terms.gatherers);
-        return included != 0;
     }
 
     function _differ(Job storage job, Round storage r, uint16 answered) private view returns (bool) {

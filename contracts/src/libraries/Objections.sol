@@ -9,6 +9,7 @@ import {Acts} from "./Acts.sol";
 import {Bits} from "./Bits.sol";
 import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
+import {Works} from "./Works.sol";
 
 /// @title Challenges of a revealed task, or of the update. Linked.
 library Objections {
@@ -25,7 +26,7 @@ library Objections {
         Acts.requireOperator(vault, provider);
         // INVARIANT: only a verifier of this round accuses, with a whole bond, and never itself.
         if (!VerifierRosters.enrolled(s.verifiers, provider, r.epoch)) revert IJobMarket.NotEnrolled(provider);
-        if (provider == _accused(r, question, ofUpdate)) revert IJobMarket.OwnWork(provider);
+        if (provider == _accused(job, r, question, ofUpdate)) revert IJobMarket.OwnWork(provider);
         if (ofUpdate) {
             if (r.updateChallenged) revert IJobMarket.AlreadyDisputed(question);
             r.updateChallenged = true;
@@ -39,8 +40,8 @@ library Objections {
         }
     }
 
-    function _accused(Round storage r, uint16 question, bool ofUpdate) private view returns (address) {
+    function _accused(Job storage job, Round storage r, uint16 question, bool ofUpdate) private view returns (address) {
         if (ofUpdate) return Sealing.proposal(r, question).provider;
-        return r.seals[Sealing.key(Stage.Work, question, 0)].provider;
+        return Works.providerOf(job, r, question);
     }
 }

@@ -3,38 +3,56 @@ pragma solidity 0.8.37;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Job, Round, StateRef, Store} from "../types/State.sol";
-import {Outcome, Phase, Seal, Stage} from "../types/Types.sol";
+import {JobId, Opening, Outcome, Phase, Seal, Stage} from "../types/Types.sol";
+import {Acts} from "./Acts.sol";
 import {Bits} from "./Bits.sol";
 import {Panels} from "./Panels.sol";
 import {NONFINITE, SealRef, Sealing} from "./Sealing.sol";
+import {Works} from "./Works.sol";
 
 /// @title Openings against seals, and what a round learns from each. Linked.
 library Openings {
     using Sealing for Seal;
     using Bits for uint256;
 
-    /// @notice Opens a seal of any stage but the panels'.
-    function open(Store storage s, SealRef memory ref, uint16 seat, Outcome memory outcome, bytes32 salt) external {
-        Job storage job = s.jobs[ref.job];
+    /// @notice Opens seals of any stage but the panels'.
+    function open(Store storage s, JobId id, Opening[] calldata openings) external {
+        Job storage job = s.jobs[id];
         Round storage r = job.rounds[job.round];
-        _requirePhase(r, ref, _openedIn(ref.stage));
-        if (ref.stage == Stage.Work && r.drawn.has(ref.question) && !r.answered.has(ref.question)) {
-            revert IJobMarket.TaskReleased(ref.question);
+        for (uint256 i = 0; i < openings.length; ++i) {
+            Opening calldata o = openings[i];
+            SealRef memory ref = SealRef(id, job.round, o.question, o.stage);
+            // INVARIANT: each stage is opened in one phase.
+            Acts.requirePhase(r, id, _openedIn(o.stage));
+            if (o.stage == Stage.Work) _openWork(job, r, ref, o);
+            else _openOther(r, ref, o);
         }
-        bytes32 outcomeHash = _unseal(r, ref, seat, outcome, outcome.h, salt);
-        if (ref.stage == Stage.Work) {
-            r.openedTasks = r.openedTasks.with(ref.question);
-            if (outcome.root == NONFINITE) r.nonFinite = r.nonFinite.with(ref.question);
-            _compare(r, Stage.Check, ref.question, outcomeHash);
-        } else if (ref.stage == Stage.Check) {
-            r.openedChecks = r.openedChecks.with(ref.question);
-            _compare(r, Stage.Work, ref.question, outcomeHash);
-        } else if (ref.stage == Stage.Challenge) {
-            r.openedChallenges = r.openedChallenges.with(ref.question);
+    }
+
+    function _openWork(Job storage job, Round storage r, SealRef memory ref, Opening calldata o) private {
+        uint16 task = o.question;
+        bool answered = r.answered.has(task);
+        if (r.drawn.has(task) && !answered) revert IJobMarket.TaskReleased(task);
+        // INVARIANT: a task has one seat.
+        if (o.seat != 0) revert IJobMarket.NotSealed(task, o.seat);
+        bytes32 outcomeHash = _unseal(Works.sealedBy(job, r, task), ref, 0, o.outcome, o.outcome.h, o.salt);
+        r.work[task] = outcomeHash;
+        r.openedTasks = r.openedTasks.with(task);
+        if (o.outcome.root == NONFINITE) r.nonFinite = r.nonFinite.with(task);
+        if (answered) _compare(r, task);
+    }
+
+    function _openOther(Round storage r, SealRef memory ref, Opening calldata o) private {
+        bytes32 outcomeHash = _unsealSeat(r, ref, o.seat, o.outcome, o.outcome.h, o.salt);
+        if (o.stage == Stage.Check) {
+            r.openedChecks = r.openedChecks.with(o.question);
+            _compare(r, o.question);
+        } else if (o.stage == Stage.Challenge) {
+            r.openedChallenges = r.openedChallenges.with(o.question);
         } else {
-            r.states[outcomeHash] = StateRef(outcome.root, outcome.cid);
-            if (ref.stage == Stage.Update) r.proposalOpened = true;
-            else if (ref.stage == Stage.UpdateCheck) r.updateOpened |= uint16(1) << seat;
+            r.states[outcomeHash] = StateRef(o.outcome.root, o.outcome.cid);
+            if (o.stage == Stage.Update) r.proposalOpened = true;
+            else if (o.stage == Stage.UpdateCheck) r.updateOpened |= uint16(1) << o.seat;
             else r.challengeOpened = true;
         }
     }
@@ -51,18 +69,19 @@ library Openings {
         Job storage job = s.jobs[ref.job];
         Round storage r = job.rounds[job.round];
         bool ofUpdate = ref.stage == Stage.UpdatePanel;
-        _requirePhase(r, ref, ofUpdate ? Phase.UpdateVerdictOpen : Phase.VerdictOpen);
+        // INVARIANT: each stage is opened in one phase.
+        Acts.requirePhase(r, ref.job, ofUpdate ? Phase.UpdateVerdictOpen : Phase.VerdictOpen);
         // INVARIANT: a vote shows the witness, which no reveal of anybody else did.
         outcome.h = Sealing.witnessHash(ref, witness);
-        bytes32 outcomeHash = _unseal(r, ref, seat, outcome, witness, salt);
+        bytes32 outcomeHash = _unsealSeat(r, ref, seat, outcome, witness, salt);
         --r.panelUnopened;
         Panels.vote(r, ref.question, outcomeHash);
         if (ofUpdate) r.states[outcomeHash] = StateRef(outcome.root, outcome.cid);
         else _noteLead(r, ref.question);
     }
 
-    /// @dev Checks an opening against its seal, and keeps the outcome's hash.
-    function _unseal(
+    /// @dev Opens the seal of a seat that keeps one, and keeps the outcome's hash in its place.
+    function _unsealSeat(
         Round storage r,
         SealRef memory ref,
         uint16 seat,
@@ -70,7 +89,20 @@ library Openings {
         bytes32 secret,
         bytes32 salt
     ) private returns (bytes32 outcomeHash) {
-        Seal storage answer = r.seals[Sealing.key(ref.stage, ref.question, seat)];
+        Seal storage kept = r.seals[Sealing.key(ref.stage, ref.question, seat)];
+        outcomeHash = _unseal(kept, ref, seat, outcome, secret, salt);
+        (kept.hash, kept.opened) = (outcomeHash, true);
+    }
+
+    /// @dev Checks an opening against its seal.
+    function _unseal(
+        Seal memory answer,
+        SealRef memory ref,
+        uint16 seat,
+        Outcome memory outcome,
+        bytes32 secret,
+        bytes32 salt
+    ) private returns (bytes32) {
         if (answer.hash == 0) revert IJobMarket.NotSealed(ref.question, seat);
         // INVARIANT: a seal is opened once, to exactly what was sealed.
         if (answer.opened) revert IJobMarket.AlreadyOpened(ref.question, seat);
@@ -79,29 +111,24 @@ library Openings {
         if (!Sealing.isWellFormed(outcome.root, outcome.cid)) {
             revert IJobMarket.BadOutcome(outcome.root, outcome.cid);
         }
-        outcomeHash = Sealing.outcomeHash(outcome);
-        (answer.hash, answer.opened) = (outcomeHash, true);
         emit IJobMarket.Opened(ref.job, ref.round, ref.stage, ref.question, seat, answer.provider, outcome);
+        return Sealing.outcomeHash(outcome);
     }
 
     /// @dev Two opened outcomes that differ are a matter for a panel.
-    function _compare(Round storage r, Stage other, uint16 question, bytes32 outcomeHash) private {
-        bytes32 otherHash = r.seals[Sealing.key(other, question, 0)].outcome();
-        if (otherHash != 0 && otherHash != outcomeHash) r.disputed = r.disputed.with(question);
+    function _compare(Round storage r, uint16 task) private {
+        bytes32 work = Works.outcome(r, task);
+        bytes32 check = r.seals[Sealing.key(Stage.Check, task, 0)].outcome();
+        if (work != 0 && check != 0 && work != check) r.disputed = r.disputed.with(task);
     }
 
     /// @dev Keeps the bitmaps that decide about inclusion in step with the votes.
     function _noteLead(Round storage r, uint16 question) private {
         bytes32 lead = Panels.leader(r, question);
-        bytes32 accused = r.seals[Sealing.key(Stage.Work, question, 0)].outcome();
+        bytes32 accused = Works.outcome(r, question);
         bool rejects = lead != 0 && lead != accused;
         r.led = lead == 0 ? r.led.without(question) : r.led.with(question);
         r.rejected = rejects ? r.rejected.with(question) : r.rejected.without(question);
-    }
-
-    function _requirePhase(Round storage r, SealRef memory ref, Phase phase) private view {
-        // INVARIANT: each stage is opened in one phase.
-        if (r.phase != phase) revert IJobMarket.NotInPhase(ref.job, r.phase);
     }
 
     /// @dev A panel's seals have an opening of their own; here they are opened in no phase.

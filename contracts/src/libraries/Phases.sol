@@ -47,6 +47,14 @@ library Phases {
         return over || f.pending == 0 ? _afterWindow(from, f) : from;
     }
 
+    /// @notice Whether a phase is over after which nothing changes any more about what is included.
+    function endsGathering(Phase phase, Facts memory f) internal pure returns (bool) {
+        bool over = f.nowBlock >= f.deadline;
+        return
+            (phase == Phase.Gather && over && !f.anyDisputed)
+                || (phase == Phase.VerdictOpen && (over || f.pending == 0));
+    }
+
     /// @notice Whether a phase waits for a beacon instead of a window.
     function awaitsBeacon(Phase phase) internal pure returns (bool) {
         return phase == Phase.Seed || phase == Phase.Draw || phase == Phase.Redraw || phase == Phase.VerdictDraw

@@ -3,11 +3,11 @@ pragma solidity 0.8.37;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Job, Round, Store, WorkerSlot} from "../types/State.sol";
-import {JobId, Phase, Stage} from "../types/Types.sol";
+import {JobId, Phase} from "../types/Types.sol";
 import {Bits} from "./Bits.sol";
-import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
 import {WorkerRoster} from "./WorkerRoster.sol";
+import {Works} from "./Works.sol";
 
 /// @title Joining and leaving, linked: what the market's roster functions do between guard and vault.
 library RosterBook {
@@ -37,11 +37,11 @@ library RosterBook {
         if (r.seed == 0) revert IJobMarket.NotInPhase(id, r.phase);
         if (task >= job.terms.tasks) revert IJobMarket.NoSuchTask(task, job.terms.tasks);
         // INVARIANT: only a slot that held the task when the round opened, and left it unserved, is dropped.
-        if (WorkerRoster.indexAtOpening(job, job.slots[slot]) != WorkerRoster.indexOfTask(r, task)) {
+        if (r.roster[WorkerRoster.indexOfTask(r, task)] != slot) {
             revert IJobMarket.NotYourTask(task, slot);
         }
         // A claim of its task by another slot does not serve it.
-        bool served = r.sealedTasks.has(task) && r.seals[Sealing.key(Stage.Work, task, 0)].slot == slot;
+        bool served = r.sealedTasks.has(task) && Works.slotOf(r, task) == slot;
         if (served) revert IJobMarket.SlotServed(slot, job.openedRounds - 1);
         return _remove(job, id, slot);
     }

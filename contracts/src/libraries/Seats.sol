@@ -9,6 +9,7 @@ import {Bits} from "./Bits.sol";
 import {Draws} from "./Draws.sol";
 import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
+import {Works} from "./Works.sol";
 
 /// @title Who sits where: drawn seats of one round, as views of its beacons and its roster.
 /// @notice The candidates of seat s of S are the positions perm(seed, s + t*S, V), t < 16; the first eligible one holds it,
@@ -170,9 +171,9 @@ library Seats {
         uint256 position
     ) private view returns (bool) {
         // INVARIANT: nobody judges its own work, and accuser and accused do not vote.
-        if (stage == Stage.Check) return provider != _sealer(r, Stage.Work, question);
+        if (stage == Stage.Check) return provider != Works.providerOf(job, r, question);
         if (stage == Stage.Panel) {
-            return provider != _sealer(r, Stage.Work, question) && provider != _sealer(r, Stage.Check, question)
+            return provider != Works.providerOf(job, r, question) && provider != _sealer(r, Stage.Check, question)
                 && provider != _sealer(r, Stage.Challenge, question);
         }
         if (stage == Stage.UpdatePanel) {

@@ -3,12 +3,17 @@ pragma solidity 0.8.37;
 
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Job, Round, Store} from "../types/State.sol";
-import {JobId, JobView, RoundView, Terms} from "../types/Types.sol";
+import {JobId, JobView, RoundView, Seal, Stage, Terms} from "../types/Types.sol";
+import {Bits} from "./Bits.sol";
+import {Sealing} from "./Sealing.sol";
 import {VerifierRosters} from "./VerifierRosters.sol";
 import {WorkerRoster} from "./WorkerRoster.sol";
+import {Works} from "./Works.sol";
 
 /// @title The store as flat structs and arrays, for readers outside.
 library Snapshots {
+    using Bits for uint256;
+
     function termsOf(Store storage s, JobId id) external view returns (Terms memory) {
         return s.jobs[id].terms;
     }
@@ -75,10 +80,23 @@ library Snapshots {
         Round storage r = job.rounds[job.round];
         if (r.seed == 0) revert IJobMarket.NotInPhase(id, r.phase);
         if (task >= job.terms.tasks) revert IJobMarket.NoSuchTask(task, job.terms.tasks);
-        uint256 index = WorkerRoster.indexOfTask(r, task);
-        if (index >= job.roster.length) revert IJobMarket.NoSuchSlot(uint32(index));
-        slot = job.roster[index];
+        slot = r.roster[WorkerRoster.indexOfTask(r, task)];
         provider = job.slots[slot].provider;
+    }
+
+    function sealOf(Store storage s, JobId id, uint32 round, Stage stage, uint16 question, uint16 seat)
+        external
+        view
+        returns (Seal memory)
+    {
+        Job storage job = s.jobs[id];
+        Round storage r = job.rounds[round];
+        if (stage == Stage.Work && seat == 0 && (r.sealedTasks | r.claimed).has(question)) {
+            Seal memory work = Works.backing(job, r, question);
+            (work.hash, work.opened) = (r.work[question], r.openedTasks.has(question));
+            return work;
+        }
+        return r.seals[Sealing.key(stage, question, seat)];
     }
 
     function workerRoster(Store storage s, JobId id)

@@ -10,15 +10,16 @@ import {Book, Ledger} from "./Ledger.sol";
 import {Panels} from "./Panels.sol";
 import {Sealing} from "./Sealing.sol";
 import {WorkerRoster} from "./WorkerRoster.sol";
+import {Works} from "./Works.sol";
 
 /// @title Finalise, part one: pays, slashes and unlocks whatever hangs on the tasks of a round.
-/// @notice Pay follows the task, never the update. Slashes go into the job's ledger before anything is paid from them.
+/// @notice Slot by slot, so that the vault is told of each slot once. Pay follows the task, never the update. Slashes go into the job's ledger before anything is paid from them.
 library TaskSettlement {
     using Sealing for Seal;
     using Bits for uint256;
 
     /// @dev Seals settled per call, about: bounds the gas of one `advance`.
-    uint256 private constant BUDGET = 64;
+    uint256 private constant BUDGET = 128;
 
     /// @notice Settles the next tasks; afterwards `settled` says how far it came.
     function settle(Store storage s, IStakeVault vault, JobId id) external {
@@ -26,18 +27,21 @@ library TaskSettlement {
         Round storage r = job.rounds[job.round];
         uint256 tasks = job.terms.tasks;
         uint256 spent = 0;
-        Book memory b = Book({vault: vault, job: id, round: job.round, question: 0, bond: job.terms.bond});
-        while (r.settled < tasks && spent < BUDGET) {
-            b.question = r.settled++;
+        uint256 settled = r.settled;
+        Book memory b = Ledger.open(vault, id, job.round, job.terms.bond);
+        for (; settled < tasks && spent < BUDGET; ++settled) {
+            b.question = uint16(Works.taskAt(r, settled, tasks));
             spent += r.disputed.has(b.question) ? 2 + job.terms.panel : 2;
             TaskResult result = _task(job, r, b);
             emit IJobMarket.TaskSettled(id, b.round, b.question, result);
         }
+        r.settled = uint16(settled);
+        Ledger.close(b);
     }
 
     function _task(Job storage job, Round storage r, Book memory b) private returns (TaskResult) {
         uint16 q = b.question;
-        Seal storage work = r.seals[Sealing.key(Stage.Work, q, 0)];
+        Seal memory work = Works.backing(job, r, q);
         if (!r.sealedTasks.has(q)) {
             if (r.claimed.has(q)) _penalise(job, b, work);
             return TaskResult.Empty;
@@ -60,7 +64,7 @@ library TaskSettlement {
     }
 
     /// @dev A drawn worker loses its bond, an undrawn one half its pay; a check stands for itself.
-    function _unopened(Job storage job, Round storage r, Book memory b, Seal storage work, bool answered)
+    function _unopened(Job storage job, Round storage r, Book memory b, Seal memory work, bool answered)
         private
         returns (TaskResult)
     {
@@ -75,12 +79,12 @@ library TaskSettlement {
     }
 
     /// @dev Half the pay of what was missed, burnt: an undrawn seal that nobody opened, a claim that nobody sealed.
-    function _penalise(Job storage job, Book memory b, Seal storage work) private {
+    function _penalise(Job storage job, Book memory b, Seal memory work) private {
         uint256 penalty = uint256(job.terms.reward) / 2;
         Ledger.burn(b, _chargeWork(job, b, work, penalty, Reason.Liveness), Reason.Liveness);
     }
 
-    function _disputed(Job storage job, Round storage r, Book memory b, Seal storage work)
+    function _disputed(Job storage job, Round storage r, Book memory b, Seal memory work)
         private
         returns (TaskResult result)
     {
@@ -88,7 +92,7 @@ library TaskSettlement {
         if (lead == 0) return _withoutLead(job, r, b, work);
         uint256 pot = 0;
         address raiser = address(0);
-        if (work.outcome() != lead) {
+        if (Works.outcome(r, b.question) != lead) {
             pot += _chargeWork(job, b, work, b.bond, Reason.Wrong);
             result = TaskResult.Rejected;
         } else {
@@ -119,7 +123,7 @@ library TaskSettlement {
     }
 
     /// @dev Nobody is proven wrong: a challenger pays the panel, the sides of a dissent share it.
-    function _withoutLead(Job storage job, Round storage r, Book memory b, Seal storage work)
+    function _withoutLead(Job storage job, Round storage r, Book memory b, Seal memory work)
         private
         returns (TaskResult result)
     {
@@ -129,7 +133,9 @@ library TaskSettlement {
         if (r.challenged.has(b.question)) {
             _freeWork(job, b, work);
             if (r.answered.has(b.question)) _payCheck(job, r, b);
-            pot = challengeCost(b, r.seals[Sealing.key(Stage.Challenge, b.question, 0)], work.outcome(), cost);
+            pot = challengeCost(
+                b, r.seals[Sealing.key(Stage.Challenge, b.question, 0)], Works.outcome(r, b.question), cost
+            );
             result = _payWork(job, r, b, work.provider);
         } else {
             Seal storage check = _check(r, b.question);
@@ -184,19 +190,14 @@ library TaskSettlement {
     }
 
     /// @dev An unslashed slot bond goes back to its slot, or to its owner when the slot has left.
-    function _freeWork(Job storage job, Book memory b, Seal storage work) private {
+    function _freeWork(Job storage job, Book memory b, Seal memory work) private {
         WorkerSlot storage slot = job.slots[work.slot];
-        if (work.ofSlot) slot.backing = false;
-        if (!work.ofSlot || !slot.active) b.vault.unlock(work.provider, _operatorOf(slot, work), b.bond);
-    }
-
-    /// @dev A seal names its operator only where that is not the slot's, which stays known after the slot has left.
-    function _operatorOf(WorkerSlot storage slot, Seal storage work) private view returns (address) {
-        return work.operator == address(0) ? slot.operator : work.operator;
+        if (work.ofSlot) slot.backs = 0;
+        if (!work.ofSlot || !slot.active) Ledger.unlock(b, work.provider, work.operator, b.bond);
     }
 
     /// @dev A slot whose bond was touched leaves the roster: every slot in it holds a whole bond.
-    function _chargeWork(Job storage job, Book memory b, Seal storage work, uint256 amount, Reason why)
+    function _chargeWork(Job storage job, Book memory b, Seal memory work, uint256 amount, Reason why)
         private
         returns (uint256)
     {
@@ -206,12 +207,12 @@ library TaskSettlement {
         }
         WorkerSlot storage slot = job.slots[work.slot];
         if (work.ofSlot) {
-            slot.backing = false;
+            slot.backs = 0;
             if (slot.active) {
                 WorkerRoster.remove(job, work.slot);
                 emit IJobMarket.WorkerLeft(b.job, work.slot, work.provider);
             }
         }
-        return Ledger.charge(b, work.provider, _operatorOf(slot, work), amount, why);
+        return Ledger.charge(b, work.provider, work.operator, amount, why);
     }
 }

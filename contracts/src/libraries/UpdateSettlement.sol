@@ -30,13 +30,15 @@ library UpdateSettlement {
     function settle(Store storage s, IStakeVault vault, JobId id) external {
         Job storage job = s.jobs[id];
         Round storage r = job.rounds[job.round];
-        uint16 q = job.terms.tasks;
-        Book memory b = Book({vault: vault, job: id, round: job.round, question: q, bond: job.terms.bond});
+        Book memory b = Ledger.open(vault, id, job.round, job.terms.bond);
+        b.question = job.terms.tasks;
         ++r.settled;
-        if (!r.updateChecked) {
-            _unchecked(job, r, b);
-            return;
-        }
+        if (r.updateChecked) _checked(job, r, b);
+        else _unchecked(job, r, b);
+        Ledger.close(b);
+    }
+
+    function _checked(Job storage job, Round storage r, Book memory b) private {
         Matter memory m = _matter(job, r, b);
         _proposer(job, r, b, m);
         _checkers(job, r, b, m);
@@ -127,7 +129,7 @@ library UpdateSettlement {
     function _freeProposer(Job storage job, Round storage r, Book memory b) private {
         if (r.proposer == 0) return;
         Seal storage s = Sealing.proposal(r, b.question);
-        b.vault.unlock(s.provider, s.operator, job.terms.coordinatorBond);
+        Ledger.unlock(b, s.provider, s.operator, job.terms.coordinatorBond);
     }
 
     /// @dev Takes `amount` of C and unlocks the rest; a coordinator's bond that was touched ends its post.
@@ -140,7 +142,7 @@ library UpdateSettlement {
         address operator = r.proposer == 0 ? job.terms.coordinator : s.operator;
         uint256 bond = job.terms.coordinatorBond;
         Ledger.slash(b, s.provider, operator, amount, why);
-        if (amount < bond) b.vault.unlock(s.provider, operator, bond - amount);
+        if (amount < bond) Ledger.unlock(b, s.provider, operator, bond - amount);
         if (r.proposer == 0) {
             job.coordinatorProvider = address(0);
             emit IJobMarket.CoordinatorRemoved(b.job, s.provider);

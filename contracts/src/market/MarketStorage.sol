@@ -72,7 +72,9 @@ abstract contract MarketStorage is IJobMarket, ReentrancyGuardTransient {
     }
 
     function _enterRound(JobId job, uint32 round) private {
-        _advance(job);
+        Round storage r = _store.jobs[job].rounds[_store.jobs[job].round];
+        // Every call leaves a round moved as far as it goes: inside a window, only time moves it any further.
+        if (block.number >= r.deadline || r.phase == Phase.Waiting) _advance(job);
         // INVARIANT: a message for another round changes nothing.
         if (_store.jobs[job].round != round) revert NotInRound(job, _store.jobs[job].round, round);
     }

@@ -90,6 +90,6 @@ abstract contract Rosters is MarketStorage {
     }
 
     function _unlockSlot(JobId id, WorkerSlot memory gone) private {
-        if (!gone.backing) _vault.unlock(gone.provider, gone.operator, _store.jobs[id].terms.bond);
+        if (gone.backs == 0) _vault.unlock(gone.provider, gone.operator, _store.jobs[id].terms.bond);
     }
 }

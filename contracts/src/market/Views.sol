@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {IJobMarket} from "../interfaces/IJobMarket.sol";
 import {Bits} from "../libraries/Bits.sol";
 import {Postings} from "../libraries/Postings.sol";
-import {Sealing} from "../libraries/Sealing.sol";
 import {Seats} from "../libraries/Seats.sol";
 import {Snapshots} from "../libraries/Snapshots.sol";
 import {Round} from "../types/State.sol";
@@ -16,7 +15,12 @@ abstract contract Views is MarketStorage {
     using Bits for uint256;
 
     /// @inheritdoc IJobMarket
-    function advance(JobId id) external returns (JobView memory, RoundView memory) {
+    function advance(JobId id) external {
+        _advance(id);
+    }
+
+    /// @inheritdoc IJobMarket
+    function standing(JobId id) external returns (JobView memory, RoundView memory) {
         _advance(id);
         return (jobOf(id), roundOf(id));
     }
@@ -84,7 +88,7 @@ abstract contract Views is MarketStorage {
         view
         returns (Seal memory)
     {
-        return _store.jobs[id].rounds[round].seals[Sealing.key(stage, question, seat)];
+        return Snapshots.sealOf(_store, id, round, stage, question, seat);
     }
 
     /// @inheritdoc IJobMarket

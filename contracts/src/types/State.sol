@@ -16,11 +16,9 @@ uint256 constant TURNS = 4;
 struct WorkerSlot {
     address provider;
     uint16 index; // in the roster
-    uint32 movedRound; // 1 + the round in which the slot moved, was removed, or joined late
-    uint16 openIndex; // its index when that round opened
     bool active; // in the roster
-    bool backing; // its bond stands behind a seal of the open round
     uint16 claim; // task of its latest claim
+    uint16 backs; // 1 + the task of the open round that its bond stands behind; 0 while it backs none
     address operator;
 }
 
@@ -104,8 +102,12 @@ struct Round {
     uint256 rejected; // of these, the ones whose leader is not the worker's outcome
     uint256 included;
     uint256 withheld; // finite, not rejected, held by none of two or more
-    mapping(uint256 key => Seal) seals; // by Sealing.key
-    mapping(address provider => uint256 tasks) workOf;
+    uint256 lent; // tasks with a bond that counts against another operator than the slot's
+    uint32[] roster; // worker slots by index, as they stood at the opening
+    mapping(uint256 task => bytes32 hash) work; // sealed; once that is opened, `Sealing.outcomeHash` in its place
+    mapping(uint256 task => uint32 slot) claimants;
+    mapping(uint256 task => address operator) lenders; // of the lent ones
+    mapping(uint256 key => Seal) seals; // of all stages but Work, by Sealing.key
     mapping(uint16 seat => address provider) gatherers;
     mapping(uint16 seat => uint256 bitmap) holdings;
     mapping(uint16 question => Verdict) verdicts;

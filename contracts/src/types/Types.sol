@@ -151,6 +151,21 @@ struct Config {
     IBeacon beacon; // where chance comes from
 }
 
+/// @notice One task's result, as its worker seals it.
+struct TaskSeal {
+    uint16 task;
+    bytes32 hash;
+}
+
+/// @notice What shows a seal's outcome.
+struct Opening {
+    Stage stage;
+    uint16 question;
+    uint16 seat;
+    Outcome outcome;
+    bytes32 salt;
+}
+
 /// @notice A sealed answer and the bond behind it; a claimed task has one without a hash until it is sealed.
 struct Seal {
     bytes32 hash; // of what was sealed; once that is opened, keccak256(abi.encode(Outcome)) in its place
@@ -158,7 +173,7 @@ struct Seal {
     uint32 slot; // worker slot, where a worker sealed
     bool ofSlot; // backed by the slot's own bond, not by one of its own
     bool opened;
-    address operator; // whose limit the bond counts against; zero where it is the slot's own operator
+    address operator; // whose limit the bond counts against
 }
 
 /// @notice A job, as far as it goes on between rounds.

@@ -7,7 +7,7 @@ import {BlockHashBeacon} from "../../src/beacons/BlockHashBeacon.sol";
 import {DevToken} from "../../src/dev/DevToken.sol";
 import {IBeacon} from "../../src/interfaces/IBeacon.sol";
 import {NONFINITE} from "../../src/libraries/Sealing.sol";
-import {Config, JobId, Outcome, Phase, Stage, Terms, Windows} from "../../src/types/Types.sol";
+import {Config, JobId, Opening, Outcome, Phase, Stage, TaskSeal, Terms, Windows} from "../../src/types/Types.sol";
 import {Assertions} from "./Assertions.sol";
 import {Vm, vm} from "./Vm.sol";
 
@@ -145,6 +145,22 @@ abstract contract Deployed is Assertions {
         if (stage == Stage.Panel || stage == Stage.UpdatePanel) o.h = witnessOf(question, variant);
         bytes memory head = abi.encode(block.chainid, address(market), job, round, question, uint8(stage));
         return keccak256(bytes.concat(head, abi.encode(provider, o.root, o.cid, o.h, saltOf(provider))));
+    }
+
+    // --- batches of one ---
+
+    function oneSeal(uint16 task, bytes32 hash) internal pure returns (TaskSeal[] memory seals) {
+        seals = new TaskSeal[](1);
+        seals[0] = TaskSeal(task, hash);
+    }
+
+    function oneOpening(Stage stage, uint16 question, uint16 seat, Outcome memory o, bytes32 salt)
+        internal
+        pure
+        returns (Opening[] memory openings)
+    {
+        openings = new Opening[](1);
+        openings[0] = Opening(stage, question, seat, o, salt);
     }
 
     // --- books ---

@@ -90,7 +90,7 @@ abstract contract Play is Deployed {
         bytes32 hash = sealHash(Stage.Work, number(), task, provider, variant);
         uint32 round = number();
         vm.prank(operatorOf(provider));
-        market.sealTask(job, round, task, slot, hash);
+        market.sealTasks(job, round, slot, oneSeal(task, hash));
     }
 
     /// @notice All workers seal the truth, except that `liar` seals `variant`. Ends in Draw.
@@ -193,7 +193,9 @@ abstract contract Play is Deployed {
     function open(Stage stage, uint16 question, uint16 seat, uint256 variant) internal {
         uint32 round = number();
         address provider = market.sealOf(job, round, stage, question, seat).provider;
-        market.open(job, round, stage, question, seat, outcomeOf(round, question, variant), saltOf(provider));
+        market.open(
+            job, round, oneOpening(stage, question, seat, outcomeOf(round, question, variant), saltOf(provider))
+        );
     }
 
     function openPanel(uint16 question, uint16 seat, uint256 variant) internal {

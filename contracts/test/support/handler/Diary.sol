@@ -72,7 +72,7 @@ abstract contract Diary is Cast {
         Outcome memory o = outcomeOf(round, note.question, _variant(note.variant));
         bytes32 salt = saltOf(note.provider);
         if (!_isPanel(note.stage)) {
-            return abi.encodeCall(market.open, (job, round, note.stage, note.question, note.seat, o, salt));
+            return abi.encodeCall(market.open, (job, round, oneOpening(note.stage, note.question, note.seat, o, salt)));
         }
         bytes32 witness = witnessOf(note.question, _variant(note.variant));
         return abi.encodeCall(market.openPanel, (job, round, note.question, note.seat, o.root, o.cid, witness, salt));

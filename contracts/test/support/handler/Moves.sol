@@ -74,7 +74,7 @@ abstract contract Moves is Ghost {
     }
 
     function _advance() internal returns (RoundView memory r) {
-        (, r) = market.advance(job);
+        (, r) = market.standing(job);
         ++done[Move.Advance];
         _compare(r);
     }
@@ -142,7 +142,9 @@ abstract contract Moves is Ghost {
 
     function _sealCall(Note memory n, uint32 extra, bytes32 hash) private view returns (bytes memory) {
         uint32 round = market.jobOf(job).round;
-        if (n.stage == Stage.Work) return abi.encodeCall(market.sealTask, (job, round, n.question, extra, hash));
+        if (n.stage == Stage.Work) {
+            return abi.encodeCall(market.sealTasks, (job, round, extra, oneSeal(n.question, hash)));
+        }
         if (n.stage == Stage.Check) {
             return abi.encodeCall(market.sealCheck, (job, round, n.question, uint8(extra), hash));
         }

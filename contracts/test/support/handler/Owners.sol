@@ -112,7 +112,7 @@ abstract contract Owners is Moves {
         else if (kind < 12) _enrol();
         else if (kind < 13) _retire();
         else if (kind < 15) _release();
-        else if (_pick(3) == 0) _stop();
+        else if (_pick(2) == 0) _stop();
     }
 
     function _join() private {

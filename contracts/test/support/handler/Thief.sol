@@ -87,7 +87,7 @@ abstract contract Thief is Moves {
         if (r.phase == Phase.Commit) {
             (uint32 slot,) = market.slotOfTask(job, task);
             data = _pick(2) == 0
-                ? abi.encodeCall(market.sealTask, (job, r.number, task, slot, hash))
+                ? abi.encodeCall(market.sealTasks, (job, r.number, slot, oneSeal(task, hash)))
                 : abi.encodeCall(market.claim, (job, r.number, task, slot));
         } else if (r.phase == Phase.Check || r.phase == Phase.Recheck) {
             data = _pick(2) == 0

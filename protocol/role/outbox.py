@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Outbox:
-    """Where a role's calls of the market leave it; `acted` hears of each, as `done` or `refused`."""
+    """Where a role's calls of the market leave it; `acted` hears of each: `done` or `refused`."""
 
     def __init__(
         self, sender: TxSender, market: Contract, acted: Callable[[str, str], None]

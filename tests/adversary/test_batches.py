@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
-from protocol.chain.database import open_database
 
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.views import stored
+from protocol.database.opening import open_database
 from protocol.role.actions import Send, together
 from protocol.role.openings import Opening
 from protocol.role.outbox import Outbox

@@ -6,7 +6,7 @@ attack: who does what. Nothing is computed; what is true is what the panel says.
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -54,8 +54,14 @@ VERIFIERS = [person(0x2000 + i) for i in range(14)]
 class Play:
     """One market, its people, and the job that is played."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        workers: Sequence[Address] = WORKERS,
+        verifiers: Sequence[Address] = VERIFIERS,
+    ) -> None:
         self.chain = chain
+        self.workers, self.verifiers = workers, verifiers
         self.market, self.vault, self.token = chain.market, chain.vault, chain.token
         self.job = JobId(0)
         self.terms = make_terms()
@@ -122,13 +128,13 @@ class Play:
     def raise_curtain(self) -> None:
         """Money and bonds for everybody; all verifiers enrolled."""
         self.rpc("anvil_autoImpersonateAccount", True)
-        for owner in (*WORKERS, *VERIFIERS, COORDINATOR):
+        for owner in (*self.workers, *self.verifiers, COORDINATOR):
             self.put_up(owner)
         for who in (REQUESTER, ANYBODY):
             self.rpc("anvil_setBalance", who, hex(10**20))
             self.send(FAUCET, self.token, "transfer", who, 10**20)
             self.send(who, self.token, "approve", self.vault.address, 10**20)
-        for owner in VERIFIERS:
+        for owner in self.verifiers:
             self.act(owner, "enrol", owner, 1)
         self.mine(self.chain.call(self.market, "config")[0])
 
@@ -143,7 +149,7 @@ class Play:
 
     def post(self, **changes: Any) -> None:
         """Post a job; from now on it is the one that is played."""
-        changes = {"min_workers": len(WORKERS), "checks": 2, **changes}
+        changes = {"min_workers": len(self.workers), "checks": 2, **changes}
         self.terms = make_terms(coordinator=operator_of(COORDINATOR), **changes)
         escrow = required_escrow(self.terms)
         self.send(REQUESTER, self.market, "post", _fields(self.terms), escrow)
@@ -154,7 +160,7 @@ class Play:
         """Post, accept, join; ends in Commit of round 0."""
         self.post(**changes)
         self.act(COORDINATOR, "accept", self.job, COORDINATOR)
-        for owner in WORKERS:
+        for owner in self.workers:
             self.act(owner, "join", self.job, owner, 1)
         self.to(Phase.COMMIT)
 

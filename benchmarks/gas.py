@@ -7,11 +7,9 @@ key's openings in another; with --apart each has its own. The first round writes
 zero; the later ones are what a job costs in the long run.
 
 Without options the figures are compared with contracts/gas-snapshot.json, and what moved is said
-(exit code 1); --keep makes them the new snapshot. With --job N the rounds of a job that roles have
-played are measured, on the chain of the settings (GRADPROOF_RPC_URL, GRADPROOF_DEPLOYMENT).
+(exit code 1); --keep makes them the new snapshot. What real roles spend: benchmarks/gas_roles.py.
 
     python benchmarks/gas.py [--keep] [--tasks 64] [--checks 7] [--slots 16] [--rounds 2] [--apart]
-    python benchmarks/gas.py --job 1
 """
 
 import argparse
@@ -21,15 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.gas_snapshot import (
-    TARGET,
-    differences,
-    keep,
-    kept,
-    snapshot_of,
-)
-from tests.support.metered import Setting, Spent, play_rounds
-from tests.support.played_gas import gas_of_job
+from tests.support.gas_snapshot import differences, keep, kept, snapshot_of, table
+from tests.support.metered import Setting, play_rounds
 
 
 def main() -> int:
@@ -41,17 +32,12 @@ def main() -> int:
             parser.add_argument(f"--{field.name}", type=int, default=field.default)
     parser.add_argument("--apart", action="store_true")
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--job", type=int)
     args = vars(parser.parse_args())
-    job, is_kept = args.pop("job"), args.pop("keep")
-    if job is not None:
-        for number, (tasks, spent) in enumerate(gas_of_job(job)):
-            report(number, tasks, spent)
-        return 0
+    is_kept = args.pop("keep")
     setting = Setting(**args)
     rounds = play_rounds(setting)
     for number, spent in enumerate(rounds):
-        report(number, setting.tasks, spent)
+        print(table(number, setting.tasks, spent))
     if setting != Setting():
         return 0
     found = snapshot_of(rounds, setting)
@@ -60,18 +46,6 @@ def main() -> int:
     moved = differences(found, kept())
     print("\n" + "\n".join(moved or ["as in contracts/gas-snapshot.json"]))
     return 1 if moved else 0
-
-
-def report(number: int, tasks: int, spent: Spent) -> None:
-    """Print one round."""
-    total = sum(map(sum, spent.values()))
-    print(f"\nround {number}: {total:,} gas, {total // tasks:,} per task (target {TARGET:,})")
-    print(f"{'function':<18} {'calls':>5} {'least':>10} {'mean':>10} {'most':>10} {'per task':>10}")
-    for name, gas in sorted(spent.items(), key=lambda kv: -sum(kv[1])):
-        print(
-            f"{name:<18} {len(gas):>5} {min(gas):>10,} {sum(gas) // len(gas):>10,} {max(gas):>10,}"
-            f" {sum(gas) / tasks:>10,.0f}"
-        )
 
 
 if __name__ == "__main__":

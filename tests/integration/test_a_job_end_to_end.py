@@ -22,6 +22,7 @@ from protocol.rules.records import Ending, Reason, TaskResult
 from protocol.rules.records import Stage as SealStage
 from protocol.storage.cid import Cid
 from protocol.training.replay import replay
+from tests.support.played_gas import gas_of_round
 from verifier import audit, audit_report
 
 TASKS, ROUNDS, CHEAT, KILLED = 3, 2, "worker-3", "worker-1"
@@ -137,6 +138,14 @@ def test_resultsGo_dataAndStatesStay_untilTheJobIsForgotten(story: Any) -> None:
     assert all(pinned(cid) for cid in states)
     forget(story.actors["coordinator"].home)
     assert not any(pinned(cid) for cid in states)
+
+
+def test_sealsOfASlot_andOpeningsOfAKey_travelTogether(story: Any) -> None:
+    """In the second round two workers are left for three tasks: one of them has two."""
+    spent = gas_of_round(story.chain, story.job, story.past.rounds[1])
+    seals = {name: len(gas) for name, gas in spent.items() if name.startswith("sealTasks")}
+    assert seals == {"sealTasks x1": 1, "sealTasks x2": 1}
+    assert "open x2" in spent
 
 
 # --- audit ---

@@ -37,6 +37,21 @@ def per_task(spent: Spent, setting: Setting) -> int:
     return sum(map(sum, spent.values())) // setting.tasks
 
 
+def table(number: int, tasks: int, spent: Spent) -> str:
+    """One round, function by function."""
+    total = sum(map(sum, spent.values()))
+    lines = [
+        f"\nround {number}: {total:,} gas, {total // tasks:,} per task (target {TARGET:,})",
+        f"{'function':<18} {'calls':>5} {'least':>10} {'mean':>10} {'most':>10} {'per task':>10}",
+    ]
+    lines += [
+        f"{name:<18} {len(gas):>5} {min(gas):>10,} {sum(gas) // len(gas):>10,} {max(gas):>10,}"
+        f" {sum(gas) / tasks:>10,.0f}"
+        for name, gas in sorted(spent.items(), key=lambda kv: -sum(kv[1]))
+    ]
+    return "\n".join(lines)
+
+
 def kept() -> Snapshot:
     """The committed snapshot."""
     found: Snapshot = json.loads(SNAPSHOT.read_text())

@@ -1,25 +1,13 @@
-"""What the rounds of a job cost that roles have played: read off the chain, every transaction."""
+"""What a round cost that roles have played: read off the chain, every transaction."""
 
 from collections import defaultdict
 from typing import Any
 
 from protocol.chain.client import Chain
-from protocol.chain.indexer import Indexer
-from protocol.database.opening import open_database
 from protocol.role.actions import BATCHED
-from protocol.role.connection import open_chain
 from protocol.rules.history import RoundHistory
 from protocol.rules.records import JobId
-from protocol.runtime.settings import Settings
 from tests.support.metered import Spent
-
-
-def gas_of_job(job: int) -> list[tuple[int, Spent]]:
-    """(tasks, gas by function) of every finished round, on the chain of the settings."""
-    chain = open_chain(Settings())
-    past = Indexer(chain, open_database(None)).sync().jobs[JobId(job)]
-    rounds = [round_ for round_ in past.rounds if round_.finalised]
-    return [(past.terms.tasks, gas_of_round(chain, past.job, round_)) for round_ in rounds]
 
 
 def gas_of_round(chain: Chain, job: JobId, round_: RoundHistory) -> Spent:
@@ -35,7 +23,7 @@ def gas_of_round(chain: Chain, job: JobId, round_: RoundHistory) -> Spent:
             if (sent["to"] or "").lower() != chain.deployment.market.lower():
                 continue
             function, args = chain.market.decode_function_input(sent["input"])
-            if args.get("job") != job:
+            if args.get("id") != job:
                 continue
             receipt = chain._request("eth_getTransactionReceipt", [sent["hash"]])
             spent[_name(function.fn_name, args)].append(int(receipt["gasUsed"], 16))

@@ -59,7 +59,7 @@ Action = Answer | Hold | Send | Prove
 BATCHED = ("sealTasks", "open")
 """Functions whose last argument is a list of parts."""
 MOST_TOGETHER = 100
-"""Parts of one batch: about 3,000,000 gas, a fifth of what one transaction may take."""
+"""Parts of one batch: 4,200,000 gas for seals, a quarter of what one transaction may take."""
 
 OPENS_IN = {
     Stage.WORK: Phase.REVEAL,

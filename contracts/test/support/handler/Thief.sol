@@ -38,7 +38,7 @@ abstract contract Thief is Moves {
             uint256 where = _pick(6);
             uint256 chain = block.chainid;
             if (where == 0) vm.chainId(chain + 1);
-            else if (where == 1) note.stage = Stage((uint256(note.stage) + 1 + _pick(7)) % 8);
+            else if (where == 1) note.stage = _otherStage(note.stage);
             else if (where == 2) note.question = (note.question + 1) % (deals[job].tasks + 1);
             else if (where == 3) note.seat += 1;
             else if (where == 4) note.variant = uint8((note.variant + 1) % VARIANTS);
@@ -52,6 +52,13 @@ abstract contract Thief is Moves {
             vm.chainId(chain);
             return;
         }
+    }
+
+    /// @dev Of the two panels the question decides, so that an opening for the other one is the same words.
+    function _otherStage(Stage stage) private returns (Stage other) {
+        do {
+            other = Stage((uint256(stage) + 1 + _pick(7)) % 8);
+        } while (_isPanel(stage) && _isPanel(other));
     }
 
     /// @dev Joins, leaves, accepts and withdraws for somebody who never named this key.

@@ -8,7 +8,6 @@ up no other, and nobody can spoil a batch twice.
 from collections.abc import Callable
 
 import structlog
-from web3.contract import Contract
 
 from protocol.chain.client import Call
 from protocol.chain.errors import ContractRejected
@@ -21,11 +20,9 @@ log = structlog.get_logger()
 class Outbox:
     """Where a role's calls of the market leave it; `acted` hears of each: `done` or `refused`."""
 
-    def __init__(
-        self, sender: TxSender, market: Contract, acted: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, sender: TxSender, acted: Callable[[str, str], None]) -> None:
         self.sender = sender
-        self.market = market
+        self.market = sender.chain.market
         self.acted = acted
 
     def send(self, call: Send) -> None:

@@ -92,7 +92,7 @@ class RoleService:
             provider,
             settings.metrics,
         )
-        self.outbox = Outbox(self.sender, self.chain.market, self.watch.acted)
+        self.outbox = Outbox(self.sender, self.watch.acted)
         self._stopping = False
 
     def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:

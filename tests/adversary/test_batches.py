@@ -23,7 +23,7 @@ def outbox(play: Play, tmp_path: Path) -> Outbox:
     account = Account.create()
     play.rpc("anvil_setBalance", account.address, hex(10**20))
     sender = TxSender(play.chain, account, open_database(tmp_path / "chain.sqlite"))
-    return Outbox(sender, play.market, lambda _function, _outcome: None)
+    return Outbox(sender, lambda _function, _outcome: None)
 
 
 def to_reveal(play: Play) -> list[Opening]:

@@ -75,12 +75,12 @@ def test_silent_loop_is_dead_but_a_computing_one_is_not(
 
 
 def test_metrics_are_what_prometheus_reads(url: str, metrics: RoleMetrics) -> None:
-    metrics.acts.labels("sealTask", "done").inc()
+    metrics.acts.labels("sealTasks", "done").inc()
     said = requests.get(f"{url}/metrics", timeout=5)
     assert said.headers["Content-Type"].startswith("text/plain")
     families = {f.name: f for f in text_string_to_metric_families(said.text)}
     [sample] = [s for s in families["gradproof_acts"].samples if s.name.endswith("_total")]
-    assert (sample.labels, sample.value) == ({"act": "sealTask", "outcome": "done"}, 1.0)
+    assert (sample.labels, sample.value) == ({"act": "sealTasks", "outcome": "done"}, 1.0)
     [info] = (
         families["gradproof"].samples
         if "gradproof" in families

@@ -112,19 +112,22 @@ def test_kernel_gemm_survives_extreme_digits(route: KernelRoute, value: float) -
     a = torch.full((24, 1024), value)
     a[1::2] *= -1
     b = torch.full((1024, 40), -value)
-    assert same_bits(route.gemm(a, b, Profile()), REFERENCE.gemm(a, b, Profile()))
+    for profile in (Profile(), Profile(b=16)):
+        assert same_bits(route.gemm(a, b, profile), REFERENCE.gemm(a, b, profile))
 
 
-@pytest.mark.parametrize("last", [8190, 8191, 8192])
-def test_kernel_gemm_at_the_edge_of_int32_is_exact(route: KernelRoute, last: int) -> None:
-    # Columns whose magnitudes in 120 k add up to 2^18 - 2, 2^18 - 1 and 2^18, times the largest q.
-    a = torch.full((16, 240), 0.99999)  # q = 8192
-    b = torch.zeros(240, 40)
-    b[0:93:3] = 0.99999
-    b[100] = min(last / 8192, 0.99999)
-    b[130:200:7] = -0.3
-    for left, right in ((a, b), (a, -b), (a, b.abs()), (-a, b.abs())):
-        assert same_bits(route.gemm(left, right, Profile()), REFERENCE.gemm(left, right, Profile()))
+@pytest.mark.parametrize("q", [2400, 2449, 2450, 2600, 2900, 4100])
+@pytest.mark.parametrize("bits", [14, 16])
+def test_kernel_gemm_at_the_edge_of_int32_is_exact(route: KernelRoute, bits: int, q: int) -> None:
+    # Equal vectors meet the bound of Cauchy and Schwarz: 358 q^2 exceeds 2^31 from q = 2450 on.
+    profile = Profile(b=bits)
+    a, b = torch.full((24, 1024), q / 8192), torch.full((1024, 40), q / 8192)
+    a[:, 0], a[:, 1] = 8191 / 8192, 0.0  # the largest element, which makes q an integer of 14 bits
+    b[0], b[1] = 0.0, 8191 / 8192
+    a[::3, 500:] *= -1
+    for left, right in ((a, b), (a, -b), (a[:, :360], b[:360])):
+        want = REFERENCE.gemm(left, right, profile)
+        assert same_bits(route.gemm(left, right, profile), want)
 
 
 def test_kernel_gemm_rounds_ties_of_operands_to_even(route: KernelRoute) -> None:

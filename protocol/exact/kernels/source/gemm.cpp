@@ -49,7 +49,7 @@ class Side {
  public:
   Side(const Variant& v, const Rounding& r, bool right, Operand x, int64_t k, int64_t kb)
       : x_(x), r_(r), k_(k), kb_(kb), pack_(right ? v.pack_right : v.pack_left),
-        find_calm_(right ? v.find_calm : nullptr) {
+        norms_(v.norms), right_(right) {
     const int planes = (right ? v.right_planes : v.left_planes)[r.bits == 16];
     panels_ = (x.lanes + kLanes - 1) / kLanes;
     panel_bytes_ = steps_of(kb, v.step) * planes * kPlane;
@@ -57,13 +57,13 @@ class Side {
   }
 
   size_t bytes() const {
-    return static_cast<size_t>(tasks() * (panel_bytes_ + kScaleBytes + kCalmBytes));
+    return static_cast<size_t>(tasks() * (panel_bytes_ + kScaleBytes + kNormBytes));
   }
 
   uint8_t* use(uint8_t* memory) {
     packed_ = memory;
     scale_ = reinterpret_cast<double*>(memory + tasks() * panel_bytes_);
-    calm_ = reinterpret_cast<uint32_t*>(memory + tasks() * (panel_bytes_ + kScaleBytes));
+    norm_ = reinterpret_cast<uint32_t*>(memory + tasks() * (panel_bytes_ + kScaleBytes));
     return memory + bytes();
   }
 
@@ -78,7 +78,8 @@ class Side {
                          x_.k_stride, lanes, std::min(kb_, k_ - k)};
     uint8_t* packed = packed_ + task * panel_bytes_;
     const bool finite = pack_(panel, r_, packed, scale_ + task * kLanes);
-    if (finite && find_calm_) calm_[task] = find_calm_(packed, panel.length, r_.bits);
+    if (finite && norms_)
+      norms_(packed, panel.length, right_, r_.bits, norm_ + task * kNormWords);
     return finite;
   }
 
@@ -88,22 +89,24 @@ class Side {
   const double* scales(int64_t block, int64_t panel) const {
     return scale_ + (block * panels_ + panel) * kLanes;
   }
-  uint32_t calm(int64_t block, int64_t panel) const {
-    return find_calm_ ? calm_[block * panels_ + panel] : 0;
+  const uint32_t* norms(int64_t block, int64_t panel) const {
+    return norms_ ? norm_ + (block * panels_ + panel) * kNormWords : nullptr;
   }
 
  private:
   static constexpr int64_t kScaleBytes = kLanes * sizeof(double);
-  static constexpr int64_t kCalmBytes = 64;  // one word used: what follows stays aligned
+  static constexpr int64_t kNormWords = 16;  // nine used: what follows stays aligned
+  static constexpr int64_t kNormBytes = kNormWords * sizeof(uint32_t);
 
   Operand x_;
   Rounding r_;
   int64_t k_, kb_, panels_, panel_bytes_, blocks_;
   Pack pack_;
-  uint32_t (*find_calm_)(const uint8_t*, int64_t, int);
+  Norms norms_;
+  bool right_;
   uint8_t* packed_ = nullptr;
   double* scale_ = nullptr;
-  uint32_t* calm_ = nullptr;
+  uint32_t* norm_ = nullptr;
 };
 
 // One matrix product.
@@ -154,8 +157,9 @@ class Product {
     t.left = left_.panel(block, row);
     t.right[0] = right_.panel(block, column);
     t.right[1] = column + 1 < right_.panels() ? right_.panel(block, column + 1) : nullptr;
-    t.calm = right_.calm(block, column);
-    if (t.right[1]) t.calm &= right_.calm(block, column + 1);
+    t.left_norm = left_.norms(block, row);
+    t.right_norm[0] = right_.norms(block, column);
+    t.right_norm[1] = right_.norms(block, t.right[1] ? column + 1 : column);
     t.row_scale = left_.scales(block, row);
     t.column_scale = right_.scales(block, column);
     t.c = c_ + row * kLanes * columns_ + column * kLanes;

@@ -45,18 +45,22 @@ struct Tile {
   float* c;
   int64_t ldc, length;
   int rows, columns, bits;
-  uint32_t calm;  // the chunks of steps that are calm in both right panels, one bit each
-  bool fold;      // add to C instead of writing it
+  const uint32_t *left_norm, *right_norm[2];  // see Variant; null where they are not kept
+  bool fold;                                  // add to C instead of writing it
 };
 
 using Pack = bool (*)(const Panel&, const Rounding&, uint8_t* out, double* scale);
+
+// Writes, for each chunk of steps of a packed panel, the largest of its lanes' sums of squares in
+// units of 256, rounded up. They tell how many products an int32 can add up.
+using Norms = void (*)(const uint8_t* packed, int64_t length, bool right, int bits, uint32_t* out);
 
 // One way to pack and multiply.
 struct Variant {
   int64_t step;  // consecutive k of one step
   int left_planes[2], right_planes[2];  // of b = 14 and b = 16
   Pack pack_left, pack_right;           // false: an element is not finite
-  uint32_t (*find_calm)(const uint8_t* right, int64_t length, int bits);  // see Tile; may be null
+  Norms norms;                          // may be null
   void (*multiply)(const Tile&);
   void (*enter)(), (*leave)();  // around a thread's tiles; may be null
 };

@@ -1,15 +1,15 @@
 // GEMM on int16 operands in plain C++ and AVX2: q times q, summed pair by pair in int32.
 //
 // b = 14: |q| <= 2^13, so a pair of products is at most 2^27 and 15 pairs stay below 2^31: a step
-// of 30 k cannot overflow. Its sum s is then split into s >> 16, added up, and s itself, added up
-// modulo 2^32; `total_of` puts the two together. Most operands are far from this bound: where the
-// magnitudes of a right panel say so, four steps are summed before the split. b = 16: |q| <= 32639 takes the left operand's two
-// digits, in [-128, 127], as planes of their own.
+// of 30 k cannot overflow. Its sums are then added to totals in binary64. Most operands are far from
+// this bound: where their sums of squares say so, several steps make one part. b = 16: |q| <= 32639
+// takes the left operand's two digits, in [-128, 127], as planes of their own.
 
 #include "gemm_int16.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -54,31 +54,22 @@ bool pack_scalar(const Panel& p, const Rounding& r, uint8_t* out, double* scale)
 }
 
 void multiply_scalar(const Tile& t) {
-  Sums sums[2];
-  const int planes = t.bits == 16 ? 2 : 1;
-  for (int plane = 0; plane < planes; ++plane) {
-    std::memset(&sums[plane], 0, sizeof(Sums));
-    for (int64_t step = 0; step < steps_of(t.length, kInt16Step); ++step) {
+  all_parts(t, [&](const Part& part, Sums& sums) {
+    std::memset(sums.part, 0, sizeof(sums.part));
+    for (int64_t step = part.step; step < part.step + part.steps; ++step) {
       const int pairs = pairs_of(t.length, step);
+      const int16_t* a = reinterpret_cast<const int16_t*>(
+          t.left + (step * part.planes + part.plane) * kPlane);
       for (int p = 0; p < 2 && t.right[p]; ++p) {
-        const int16_t* a =
-            reinterpret_cast<const int16_t*>(t.left + (step * planes + plane) * kPlane);
         const int16_t* b = reinterpret_cast<const int16_t*>(t.right[p] + step * kPlane);
-        for (int r = 0; r < t.rows; ++r) {
-          int32_t s[kLanes] = {};
+        for (int r = 0; r < t.rows; ++r)
           for (int g = 0; g < pairs; ++g)
             for (int i = 0; i < kLanes; ++i)
-              s[i] += a[r * 32 + 2 * g] * b[g * 32 + 2 * i] +
-                      a[r * 32 + 2 * g + 1] * b[g * 32 + 2 * i + 1];
-          for (int i = 0; i < kLanes; ++i) {
-            sums[plane].high[r][p * kLanes + i] += s[i] >> 16;
-            sums[plane].wrapped[r][p * kLanes + i] += static_cast<uint32_t>(s[i]);
-          }
-        }
+              sums.part[r][p * kLanes + i] += a[r * 32 + 2 * g] * b[g * 32 + 2 * i] +
+                                              a[r * 32 + 2 * g + 1] * b[g * 32 + 2 * i + 1];
       }
     }
-  }
-  finish(t, sums);
+  });
 }
 
 #if defined(__x86_64__)
@@ -243,35 +234,53 @@ GP_AVX2 bool pack_avx2(const Panel& p, const Rounding& r, uint8_t* out, double* 
   return true;
 }
 
-GP_AVX2 uint32_t find_calm(const uint8_t* right, int64_t length, int bits) {
-  const int64_t steps = steps_of(length, kInt16Step);
-  const __m256i limit = _mm256_set1_epi32(calm_limit(bits)), one = _mm256_set1_epi16(1);
-  uint32_t calm = 0;
-  for (int64_t step = 0; step < steps; step += kChunk) {
-    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    const int64_t rows = std::min<int64_t>(kChunk, steps - step) * kGroups;
-    const __m256i* row = reinterpret_cast<const __m256i*>(right + step * kPlane);
-    for (int64_t i = 0; i < 2 * rows; i += 2)
-      for (int half = 0; half < 2; ++half)
-        sum[half] = _mm256_add_epi32(
-            sum[half],
-            _mm256_madd_epi16(_mm256_abs_epi16(_mm256_load_si256(row + i + half)), one));
-    const __m256i over =
-        _mm256_or_si256(_mm256_cmpgt_epi32(sum[0], limit), _mm256_cmpgt_epi32(sum[1], limit));
-    if (_mm256_testz_si256(over, over)) calm |= 1u << (step / kChunk);
-  }
-  return calm;
+// The squares of 16 integers: sums of pairs in units of 256, rounded up.
+GP_AVX2 inline __m256i squares(const uint8_t* q) {
+  const __m256i x = _mm256_load_si256(reinterpret_cast<const __m256i*>(q));
+  return _mm256_srli_epi32(_mm256_add_epi32(_mm256_madd_epi16(x, x), _mm256_set1_epi32(255)), 8);
 }
 
-// Four rows by sixteen columns: eight accumulators, over `steps` steps from `step` on. Fetches what
-// comes next meanwhile.
-GP_AVX2 inline void four_rows(const Tile& t, const uint8_t* left, int64_t left_step,
-                              const uint8_t* right, int64_t step, int64_t steps, int32_t* high,
-                              uint32_t* wrapped) {
+GP_AVX2 void norms(const uint8_t* packed, int64_t length, bool right, int bits, uint32_t* out) {
+  const int64_t steps = steps_of(length, kInt16Step);
+  for (int64_t step = 0; step < steps; step += kChunk, packed += kChunk * kPlane) {
+    const int64_t count = std::min<int64_t>(kChunk, steps - step);
+    alignas(32) uint32_t lanes[kLanes];
+    if (right) {
+      for (int half = 0; half < 2; ++half) {
+        __m256i sum = _mm256_setzero_si256();
+        for (int64_t i = 0; i < count * kGroups; ++i)
+          sum = _mm256_add_epi32(sum, squares(packed + 64 * i + 32 * half));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(lanes) + half, sum);
+      }
+    } else if (bits == 16) {  // two planes of digits, at most 128
+      std::fill(lanes, lanes + kLanes, count * kInt16Step * (128 * 128 / 256));
+    } else {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        __m256i sum = _mm256_setzero_si256();
+        for (int64_t i = 0; i < count; ++i)
+          for (int half = 0; half < 2; ++half)
+            sum = _mm256_add_epi32(sum, squares(packed + i * kPlane + lane * 64 + 32 * half));
+        alignas(32) uint32_t words[8];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
+        lanes[lane] = std::accumulate(words, words + 8, uint32_t{0});
+      }
+    }
+    out[step / kChunk] = *std::max_element(lanes, lanes + kLanes);
+  }
+}
+
+// Four rows, from `row` on, by the sixteen columns of a right panel: eight accumulators. Fetches what
+// comes next meanwhile. A function of its own: GCC then keeps them in registers.
+GP_AVX2 __attribute__((noinline)) void four_rows(const Tile& t, const Part& part, int row, int panel,
+                                                 Sums& sums) {
   __m256i s[4][2];
 #pragma GCC unroll 4
   for (int r = 0; r < 4; ++r) s[r][0] = s[r][1] = _mm256_setzero_si256();
-  for (int64_t i = step; i < step + steps; ++i, left += left_step, right += kPlane) {
+  const int64_t left_step = part.planes * kPlane;
+  const uint8_t* left = t.left + part.step * left_step + part.plane * kPlane + row * 64;
+  const uint8_t* right = t.right[panel] + part.step * kPlane;
+  for (int64_t i = part.step; i < part.step + part.steps;
+       ++i, left += left_step, right += kPlane) {
     const int pairs = pairs_of(t.length, i);
     for (int g = 0; g < pairs; ++g) {
       const __m256i* b = reinterpret_cast<const __m256i*>(right + 64 * g);
@@ -288,32 +297,18 @@ GP_AVX2 inline void four_rows(const Tile& t, const uint8_t* left, int64_t left_s
     }
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < 4; ++r)
 #pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      __m256i* h = reinterpret_cast<__m256i*>(high + r * kTileColumns) + half;
-      __m256i* w = reinterpret_cast<__m256i*>(wrapped + r * kTileColumns) + half;
-      const __m256i top = _mm256_srai_epi32(s[r][half], 16);
-      _mm256_store_si256(h, step ? _mm256_add_epi32(_mm256_load_si256(h), top) : top);
-      _mm256_store_si256(w, step ? _mm256_add_epi32(_mm256_load_si256(w), s[r][half]) : s[r][half]);
-    }
-  }
+    for (int half = 0; half < 2; ++half)
+      _mm256_store_si256(reinterpret_cast<__m256i*>(sums.part[row + r] + panel * kLanes) + half,
+                         s[r][half]);
 }
 
 GP_AVX2 void multiply_avx2(const Tile& t) {
-  Sums sums[2];
-  const int planes = t.bits == 16 ? 2 : 1;
-  const int64_t all = steps_of(t.length, kInt16Step);
-  for (int64_t step = 0, steps; step < all; step += steps) {
-    steps = steps_together(t, step, all);
-    for (int plane = 0; plane < planes; ++plane)
-      for (int p = 0; p < 2 && t.right[p]; ++p)
-        for (int r = 0; r < t.rows; r += 4)
-          four_rows(t, t.left + (step * planes + plane) * kPlane + r * 64, planes * kPlane,
-                    t.right[p] + step * kPlane, step, steps, &sums[plane].high[r][p * kLanes],
-                    &sums[plane].wrapped[r][p * kLanes]);
-  }
-  finish(t, sums);
+  all_parts(t, [&](const Part& part, Sums& sums) GP_AVX2 {
+    for (int panel = 0; panel < 2 && t.right[panel]; ++panel)
+      for (int row = 0; row < t.rows; row += 4) four_rows(t, part, row, panel, sums);
+  });
 }
 #endif
 
@@ -323,7 +318,7 @@ const Variant kScalar = {kInt16Step, {1, 2},          {1, 1},  pack_scalar<false
                          nullptr,    multiply_scalar, nullptr, nullptr};
 #if defined(__x86_64__)
 const Variant kAvx2 = {kInt16Step, {1, 2},        {1, 1},  pack_avx2<false>, pack_avx2<true>,
-                       find_calm,  multiply_avx2, nullptr, nullptr};
+                       norms,      multiply_avx2, nullptr, nullptr};
 #endif
 
 }  // namespace gradproof

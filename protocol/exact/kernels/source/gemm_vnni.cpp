@@ -1,7 +1,7 @@
 // GEMM on int16 operands with AVX512-VNNI; the arithmetic is that of gemm_int16.cpp.
 //
-// `vpdpwssd` multiplies pairs and adds them in one operation. One product of q by q, with a split
-// of the sums every 15 pairs, needs fewer operations than three products of int8 digits.
+// `vpdpwssd` multiplies pairs and adds them in one operation. One product of q by q needs fewer
+// operations than three products of int8 digits.
 
 #include "gemm_int16.hpp"
 #include "pack_avx512.hpp"
@@ -62,33 +62,49 @@ GP_512_INLINE void add_products(__m512i& sum, __m512i a, __m512i b) {
   asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
 
-GP_512 uint32_t find_calm(const uint8_t* right, int64_t length, int bits) {
-  const int64_t steps = steps_of(length, kInt16Step);
-  const __m512i limit = _mm512_set1_epi32(calm_limit(bits)), one = _mm512_set1_epi16(1);
-  uint32_t calm = 0;
-  for (int64_t step = 0; step < steps; step += kChunk) {
-    __m512i sum = _mm512_setzero_si512();
-    const int64_t rows = std::min<int64_t>(kChunk, steps - step) * kGroups;
-    for (int64_t i = 0; i < rows; ++i)
-      sum = _mm512_dpwssd_epi32(
-          sum, _mm512_abs_epi16(_mm512_load_si512(right + step * kPlane + 64 * i)), one);
-    if (!_mm512_cmpgt_epi32_mask(sum, limit)) calm |= 1u << (step / kChunk);
-  }
-  return calm;
+// The squares of 32 integers: sums of pairs in units of 256, rounded up.
+GP_512_INLINE __m512i squares(const uint8_t* q) {
+  const __m512i x = _mm512_load_si512(q);
+  const __m512i s = _mm512_dpwssd_epi32(_mm512_set1_epi32(255), x, x);
+  return _mm512_srli_epi32(s, 8);
 }
 
-// Eight rows by 16 * panels columns, over `steps` steps from `step` on. Fetches what comes next
-// meanwhile.
+GP_512 void norms(const uint8_t* packed, int64_t length, bool right, int bits, uint32_t* out) {
+  const int64_t steps = steps_of(length, kInt16Step);
+  for (int64_t step = 0; step < steps; step += kChunk, packed += kChunk * kPlane) {
+    const int64_t count = std::min<int64_t>(kChunk, steps - step);
+    __m512i most = _mm512_setzero_si512();
+    if (right) {
+      for (int64_t i = 0; i < count * kGroups; ++i)
+        most = _mm512_add_epi32(most, squares(packed + 64 * i));
+    } else if (bits == 16) {  // two planes of digits, at most 128
+      most = _mm512_set1_epi32(static_cast<int>(count * kInt16Step * (128 * 128 / 256)));
+    } else {
+      alignas(64) uint32_t lanes[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) {
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t i = 0; i < count; ++i)
+          sum = _mm512_add_epi32(sum, squares(packed + i * kPlane + lane * 64));
+        lanes[lane] = static_cast<uint32_t>(_mm512_reduce_add_epi32(sum));
+      }
+      most = _mm512_load_si512(lanes);
+    }
+    out[step / kChunk] = _mm512_reduce_max_epu32(most);
+  }
+}
+
+// Eight rows, from `row` on, by 16 * panels columns. Fetches what comes next meanwhile. A function of
+// its own: inlined among others GCC keeps the sums in memory.
 template <int panels>
-GP_512_INLINE void eight_rows(const Tile& t, const uint8_t* left, int64_t left_step, int64_t step,
-                              int64_t steps, int32_t (*high)[kTileColumns],
-                              uint32_t (*wrapped)[kTileColumns]) {
+GP_512 __attribute__((noinline)) void eight_rows(const Tile& t, const Part& part, int row, Sums& sums) {
   __m512i s[kRows][panels];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int p = 0; p < panels; ++p) s[r][p] = _mm512_setzero_si512();
-  for (int64_t i = step; i < step + steps; ++i, left += left_step) {
+  const int64_t left_step = part.planes * kPlane;
+  const uint8_t* left = t.left + part.step * left_step + part.plane * kPlane + row * 64;
+  for (int64_t i = part.step; i < part.step + part.steps; ++i, left += left_step) {
     const uint8_t* right[2] = {t.right[0] + i * kPlane, t.right[panels - 1] + i * kPlane};
     const int pairs = pairs_of(t.length, i);
     for (int g = 0; g < pairs; ++g) {
@@ -110,44 +126,22 @@ GP_512_INLINE void eight_rows(const Tile& t, const uint8_t* left, int64_t left_s
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
-    for (int p = 0; p < panels; ++p) {
-      int32_t* h = high[r] + 16 * p;
-      uint32_t* w = wrapped[r] + 16 * p;
-      const __m512i top = _mm512_srai_epi32(s[r][p], 16);
-      _mm512_store_si512(h, step ? _mm512_add_epi32(_mm512_load_si512(h), top) : top);
-      _mm512_store_si512(w, step ? _mm512_add_epi32(_mm512_load_si512(w), s[r][p]) : s[r][p]);
-    }
-  }
-}
-
-template <int panels>
-GP_512_INLINE void all_steps(const Tile& t, int planes, Sums* sums) {
-  const int64_t all = steps_of(t.length, kInt16Step);
-  for (int64_t step = 0, steps; step < all; step += steps) {
-    steps = steps_together(t, step, all);
-    for (int plane = 0; plane < planes; ++plane)
-      for (int r = 0; r < t.rows; r += kRows)
-        eight_rows<panels>(t, t.left + (step * planes + plane) * kPlane + r * 64, planes * kPlane,
-                           step, steps, sums[plane].high + r, sums[plane].wrapped + r);
-  }
+    for (int p = 0; p < panels; ++p) _mm512_store_si512(sums.part[row + r] + 16 * p, s[r][p]);
 }
 
 GP_512 void multiply(const Tile& t) {
-  Sums sums[2];
-  const int planes = t.bits == 16 ? 2 : 1;
-  if (t.right[1])
-    all_steps<2>(t, planes, sums);
-  else
-    all_steps<1>(t, planes, sums);
-  finish(t, sums);
+  all_parts(t, [&](const Part& part, Sums& sums) GP_512 {
+    for (int row = 0; row < t.rows; row += kRows)
+      t.right[1] ? eight_rows<2>(t, part, row, sums) : eight_rows<1>(t, part, row, sums);
+  });
 }
 
 }  // namespace
 
 const Variant kVnni = {kInt16Step, {1, 2},   {1, 1},  pack_left, pack_right,
-                       find_calm,  multiply, nullptr, nullptr};
+                       norms,      multiply, nullptr, nullptr};
 
 }  // namespace gradproof
 

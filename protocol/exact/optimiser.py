@@ -16,6 +16,7 @@ from protocol.exact.adamw_row import AdamWRow as AdamWRow
 from protocol.exact.elementwise import binary32, div, min2, mul, sqrt
 from protocol.exact.kernels import rows
 from protocol.exact.kernels.fused import fused, serves
+from protocol.exact.parts import split_together
 from protocol.exact.reductions import square_sum, sum_
 
 
@@ -27,21 +28,27 @@ def adamw(
 
     p = p*d; m = b1*m + b1c*g; v = b2*v + b2c*(g*g); p - s*(m / (sqrt(v)*u + eps)).
     """
-    decayed = mul(p, row.decay)
-    m = mul(m, row.beta1).add_(mul(grad, row.beta1_complement))
-    v = mul(v, row.beta2).add_(mul(grad * grad, row.beta2_complement))
-    denominator = mul(sqrt(v), row.unbias) + binary32(row.eps, v)
-    return decayed.sub_(mul(m / denominator, row.step_size)), m, v
+    p, m, v = p.clone(), m.clone(), v.clone()
+    _adamw_in_place(p, grad, m, v, row)
+    return p, m, v
 
 
 def adamw_(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow) -> None:
     """`adamw` in place: p, m and v become the new ones."""
     # Large steps are bound by memory: three new tensors would cost as much as the arithmetic.
-    if not (serves("adamw") and rows.adamw_into((p, m, v), p, grad, m, v, row)):
-        for old, new in zip((p, m, v), adamw(p, grad, m, v, row), strict=True):
-            old.copy_(new)
+    if serves("adamw") and rows.adamw_into((p, m, v), p, grad, m, v, row):
+        increment_version((p, m, v))
         return
-    increment_version((p, m, v))
+    for part in split_together(p, grad, m, v):
+        _adamw_in_place(*part, row)
+
+
+def _adamw_in_place(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow) -> None:
+    m.mul_(binary32(row.beta1, m)).add_(mul(grad, row.beta1_complement))
+    v.mul_(binary32(row.beta2, v)).add_((grad * grad).mul_(binary32(row.beta2_complement, v)))
+    denominator = sqrt(v).mul_(binary32(row.unbias, v)).add_(binary32(row.eps, v))
+    update = torch.div(m, denominator).mul_(binary32(row.step_size, p))
+    p.mul_(binary32(row.decay, p)).sub_(update)
 
 
 def clip_by_norm_(tensors: Sequence[Tensor], max_norm: float) -> Tensor:

@@ -56,20 +56,20 @@ class ExactOptimiser(torch.optim.Optimizer, ABC):
             with torch.enable_grad():
                 result = closure()
         profile = _surrounding_profile()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(group, parameter, profile)
+        # Once for all parameters: each call of torch is asked for otherwise.
+        with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._update(group, parameter, profile)
         return result
 
-    @torch.no_grad()
     def _update(self, group: dict[str, Any], parameter: Tensor, profile: Profile) -> None:
         assert parameter.grad is not None
         state = self.state[parameter]
         count = state.get(_STEP, 0) + 1
         row = self.row(group, count)
-        with _disable_current_modes():
-            slots = optimise_one_(parameter, parameter.grad, state, row, profile)
+        slots = optimise_one_(parameter, parameter.grad, state, row, profile)
         self.state[parameter] = {_STEP: count, **slots}
 
 

@@ -6,7 +6,7 @@ Part by part they stay in a core's cache; no element's value depends on the cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import torch
@@ -40,6 +40,14 @@ def by_rows(formula: Callable[..., Tensor], dim: int, *operands: Tensor) -> Tens
     if not x.ndim or dim % x.ndim != x.ndim - 1:
         return formula(*operands, dim)
     return _in_parts(lambda *rows: formula(*rows, -1), operands, x.shape[-1])
+
+
+def split_together(*operands: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of the same elements of each operand, part by part; all at once if some lie apart."""
+    if whole(operands[0]) or not all(t.is_contiguous() for t in operands):
+        yield operands
+        return
+    yield from zip(*(torch.split(t.view(-1), PART) for t in operands), strict=True)
 
 
 def _in_parts(formula: Callable[..., Tensor], operands: Sequence[Tensor], row: int) -> Tensor:

@@ -107,8 +107,10 @@ def _sum_part(x: Tensor, dim: int) -> Tensor:
     # 1.5 * 2^52 units of the grid: adding it rounds an addend to the grid, and leaves its integer
     # as what the bits exceed those of 1.5 * 2^52 units. So the bits are added, modulo 2^64.
     offset = (exponent + 908).to(torch.int64).bitwise_left_shift_(52).bitwise_or_(1 << 51)
-    shifted = x.to(torch.float64).add_(offset.view(torch.float64)).view(torch.int64)
-    total = shifted.sum(dim).sub_(offset.squeeze(dim).mul_(x.shape[dim]))
+    shift = offset.view(torch.float64)
+    total = offset.squeeze(dim).mul(-x.shape[dim])
+    for part in (x,) if whole(x) else torch.split(x, slices(x, dim), dim):
+        total += part.to(torch.float64).add_(shift).view(torch.int64).sum(dim)
     unit = power_of_two64(exponent - 167).squeeze(dim)
     if x.shape[dim] <= _EXACT_IN_BINARY64:
         return total.to(torch.float64).mul_(unit).to(torch.float32).add_(0.0)

@@ -100,22 +100,21 @@ GP_INLINE double reduce(double x, double& power) {
 }
 
 GP_INLINE double exp64(float argument) {
-  double x = argument;
-  x = x < -160.0 ? -160.0 : x;  // in this order NaN passes
-  x = x > 100.0 ? 100.0 : x;
+  // In binary32, where a register holds more; in this order NaN passes.
+  float x = argument < -160.0f ? -160.0f : argument;
+  x = x > 100.0f ? 100.0f : x;
   double power;
   const double r = reduce(x, power);
   return (1.0 + expm1_reduced(r)) * power;
 }
 
 GP_INLINE double tanh64(float argument) {
-  const double x = argument;
-  double a = std::fabs(x);
-  a = a > 20.0 ? 20.0 : a;
+  float a = std::fabs(argument);
+  a = a > 20.0f ? 20.0f : a;
   double power;
-  const double r = reduce(a + a, power);
+  const double r = reduce(static_cast<double>(a) + a, power);
   const double e = power * expm1_reduced(r) + (power - 1.0);
-  return std::copysign(e / (e + 2.0), x);
+  return std::copysign(e / (e + 2.0), static_cast<double>(argument));
 }
 
 template <Function f>
@@ -126,17 +125,15 @@ GP_INLINE double evaluate(float x) {
 // y[i] = f(x(i)) for i < count <= kChunk, correctly rounded.
 template <Function f, typename Argument>
 GP_INLINE void rounded(int count, Argument x, float* y) {
-  int64_t near[kChunk];
   int64_t any = 0;
   for (int i = 0; i < count; ++i) {
     const double value = evaluate<f>(x(i));
     y[i] = static_cast<float>(value);
-    near[i] = is_near(value);
-    any |= near[i];
+    any |= is_near(value);
   }
-  if (any)
+  if (any)  // hardly ever
     for (int i = 0; i < count; ++i)
-      if (near[i]) y[i] = look_up(f, x(i), y[i]);
+      if (is_near(evaluate<f>(x(i)))) y[i] = look_up(f, x(i), y[i]);
 }
 
 // The same over a whole row.

@@ -39,8 +39,8 @@ def adamw_(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow) -> None
     if serves("adamw") and rows.adamw_into((p, m, v), p, grad, m, v, row):
         increment_version((p, m, v))
         return
-    for part in split_together(p, grad, m, v):
-        _adamw_in_place(*part, row)
+    for some_p, some_grad, some_m, some_v in split_together(p, grad, m, v):
+        _adamw_in_place(some_p, some_grad, some_m, some_v, row)
 
 
 def _adamw_in_place(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, row: AdamWRow) -> None:

@@ -22,22 +22,24 @@ from protocol.exact.cuda.triton_route import TritonRoute
 from protocol.exact.cuda.wide_products import check_wide_products
 from protocol.exact.digit_routes import Bf16DigitsRoute, Int8Route
 from protocol.exact.errors import RouteUnavailable, SelfTestFailed
+from protocol.exact.host_int8 import HostInt8Route
 from protocol.exact.kernels.gemm_route import KernelRoute
 from protocol.exact.kernels.library import Level, kernel_setting
 from protocol.exact.profile import Profile
 
 _log = logging.getLogger(__name__)
 
+_PYTORCH: Final[tuple[Route, ...]] = (HostInt8Route(), Float64Route())
+
 ROUTES: Final[tuple[Route, ...]] = (
     KernelRoute(Level.AMX),
     KernelRoute(Level.VNNI),
     KernelRoute(Level.AVX2),
-    Float64Route(),
-    Int8Route(),
+    # Without VNNI three int8 products take longer than one in binary64.
+    *(_PYTORCH if torch.cpu._is_vnni_supported() else reversed(_PYTORCH)),
     KernelRoute(Level.SCALAR),
 )
-"""The routes of processors, in order of preference; where the native ones cannot serve, binary64 is
-faster than int8 products on whole models (benchmarks/exact_vs_torch.py)."""
+"""The routes of processors, in order of preference (benchmarks/exact_vs_torch.py)."""
 
 CUDA_ROUTES: Final[tuple[Route, ...]] = (
     TritonRoute(),

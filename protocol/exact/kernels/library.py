@@ -101,15 +101,14 @@ class Library:
 
         The addresses are of contiguous tensors; scalars are rounded to binary32.
         """
-        return _STATUS[
-            self._rows(
-                *kernel,
-                *sizes,
-                _words((*inputs, *_NOWHERE[len(inputs) : _INPUTS])),
-                _words((*outputs, *_NOWHERE[len(outputs) : _OUTPUTS])),
-                (ctypes.c_float * _SCALARS)(*scalars) if scalars else None,
-            )
-        ]
+        status: int = self._rows(
+            *kernel,
+            *sizes,
+            _words((*inputs, *_NOWHERE[len(inputs) : _INPUTS])),
+            _words((*outputs, *_NOWHERE[len(outputs) : _OUTPUTS])),
+            (ctypes.c_float * _SCALARS)(*scalars) if scalars else None,
+        )
+        return _STATUS[status]
 
     def gemm(self, level: Level, a: Tensor, b: Tensor, bits: int, kb: int) -> tuple[Tensor, Status]:
         """`a` [Z, M, K] by `b` [Z, K, N], binary32 on the CPU, rounded to `bits` in blocks of `kb`.

@@ -14,14 +14,14 @@ from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.contract import Contract
 from web3.exceptions import ContractCustomError, ContractLogicError, Web3Exception
-from web3.providers.rpc import HTTPProvider
 from web3.types import RPCEndpoint
 
 from protocol.chain.artifacts import artifact
 from protocol.chain.audited import check_deployment
 from protocol.chain.beacons import BadHeader, BeaconKind, encode_header
 from protocol.chain.deployment import Deployment
-from protocol.chain.errors import ChainDown, ChainError, WrongChain
+from protocol.chain.endpoints import Endpoints
+from protocol.chain.errors import ChainDown, ChainError
 from protocol.chain.plan import plan_beacon
 from protocol.chain.refusals import refusal
 from protocol.chain.signatures import signature
@@ -48,7 +48,8 @@ class Call:
 class Chain:
     """A connection to one deployment, which is checked before anything else is asked.
 
-    Raises ChainDown, WrongChain, NotOurMarket, BookDiffers when made.
+    `url` names one RPC endpoint, or several separated by commas. Raises ChainDown, WrongChain,
+    NotOurMarket, BookDiffers when made.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class Chain:
         self.url = url
         self.deployment = deployment
         self._sleep = sleep
-        self.web3 = connect(url, deployment.chain_id, sleep=sleep)
+        self.endpoints = Endpoints(url, deployment.chain_id)
+        self.web3 = _reached(self.endpoints, sleep)
         self.retrying(lambda: check_deployment(self.web3, deployment))
         self.market = self._contract("JobMarket", deployment.market)
         self.beacon_kind = deployment.config.beacon
@@ -81,11 +83,27 @@ class Chain:
 
     def retrying(self, action: Callable[[], T]) -> T:
         """Run a read, waiting with back-off while the endpoint is down; said once."""
-        return retrying(self.url, action, self._sleep)
+        return retrying(self.endpoints.name, action, self._sleep)
 
     def head(self) -> int:
         """Number of the newest block."""
-        return self.retrying(lambda: int(self.web3.eth.block_number))
+        return self.newest()[0]
+
+    def newest(self) -> tuple[int, int]:
+        """(number, Unix time) of the newest block, as the endpoint that lags least has it."""
+        self.endpoints.look_around()
+        block = self._request("eth_getBlockByNumber", ["latest", False])
+        return int(block["number"], 16), int(block["timestamp"], 16)
+
+    def made_at(self, number: int) -> int | None:
+        """Unix time of a block, or None where the endpoint has none of that number."""
+        block = self._request("eth_getBlockByNumber", [hex(number), False])
+        return int(block["timestamp"], 16) if block else None
+
+    def syncing(self) -> int | None:
+        """The block that the endpoint is on its way to, or None where it is at its head."""
+        state = self._request("eth_syncing", [])
+        return int(state["highestBlock"], 16) if state else None
 
     def header(self, number: int) -> tuple[bytes, bytes] | None:
         """(hash, parent hash) of a block, or None where the endpoint has none of that number."""
@@ -198,12 +216,12 @@ class Chain:
 
 def connect(url: str, chain_id: int | None, *, sleep: Callable[[float], None] = time.sleep) -> Web3:
     """A web3 whose endpoint answers and serves `chain_id` (None: any); its own retries are off."""
-    web3 = Web3(
-        HTTPProvider(url, request_kwargs={"timeout": 10}, exception_retry_configuration=None)
-    )
-    found = retrying(url, lambda: int(web3.eth.chain_id), sleep)
-    if chain_id is not None and found != chain_id:
-        raise WrongChain(url, chain_id, found)
+    return _reached(Endpoints(url, chain_id), sleep)
+
+
+def _reached(endpoints: Endpoints, sleep: Callable[[float], None]) -> Web3:
+    web3 = Web3(endpoints)
+    retrying(endpoints.name, lambda: web3.eth.chain_id, sleep)
     return web3
 
 
@@ -213,9 +231,9 @@ def retrying(url: str, action: Callable[[], T], sleep: Callable[[float], None]) 
     for attempt in range(CONNECT_TRIES):
         try:
             return action()
-        except (requests.ConnectionError, requests.Timeout, requests.HTTPError) as error:
+        except requests.RequestException as error:
             if attempt == CONNECT_TRIES - 1:
-                raise ChainDown(url, type(error).__name__) from None
+                raise ChainDown(url, str(error) or type(error).__name__) from None
             if attempt == 0:
                 log.warning("the chain does not answer, trying again", url=url)
             sleep(wait)

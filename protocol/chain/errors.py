@@ -20,6 +20,19 @@ class ChainDown(ChainError):
         )
 
 
+class StaleHead(ChainError):
+    """The RPC endpoint shows an old chain, on which no role should act."""
+
+    def __init__(self, url: str, behind: int, why: str) -> None:
+        super().__init__(
+            f"RPC is {behind} blocks behind ({url})",
+            why=why,
+            fix="Nothing is sent meanwhile. Wait until it has caught up, or name another endpoint "
+            "in GRADPROOF_RPC_URL.",
+        )
+        self.behind = behind
+
+
 class WrongChain(ChainError):
     """The RPC endpoint serves another chain than the address book names."""
 

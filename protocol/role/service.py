@@ -15,6 +15,7 @@ from eth_account.signers.local import LocalAccount
 
 from protocol.chain.client import Call
 from protocol.chain.errors import ChainError, ContractRejected
+from protocol.chain.freshness import fresh_head
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import role_database
@@ -106,7 +107,7 @@ class RoleService:
         head = -1
         while not self._stopping:
             try:
-                newest = self.chain.head()
+                newest = fresh_head(self.chain)
                 if newest != head:
                     head = newest
                     with self.watch.tick():

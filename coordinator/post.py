@@ -43,6 +43,7 @@ def post_job(
     check_market(chain, terms)
     escrow = required_escrow(terms)
     check_balance(chain, sender, escrow)
+    sender.require_gas()
     data = job_file.data.expanduser()
     if not data.is_dir():
         raise GradproofError(

@@ -13,7 +13,7 @@ from protocol.chain.payment import send_paying
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.wallet import address_of, unlock
 from protocol.database.opening import open_database
-from protocol.role.connection import open_chain
+from protocol.role.connection import fee_policy, open_chain
 from protocol.rules.amounts import DECIMALS, whole
 from protocol.rules.records import Address
 from protocol.runtime.settings import Settings, load_settings
@@ -66,7 +66,7 @@ class Owner:
         chain = open_chain(settings)
         require_decimals(chain)
         engine = open_database(settings.home / f"owner-{account.address}.sqlite")
-        return cls(chain, account, TxSender(chain, account, engine))
+        return cls(chain, account, TxSender(chain, account, engine, fee_policy(settings)))
 
     def deposit(self, amount: int) -> None:
         """Deposit, in one transaction where the token knows permits."""

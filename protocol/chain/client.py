@@ -146,6 +146,31 @@ class Chain:
             raise ChainError(f"the chain refused {method}", why=str(raw["error"]))
         return raw["result"]
 
+    def receipt(self, transaction: str) -> dict[str, Any] | None:
+        """The raw receipt of a transaction, or None while it is not mined."""
+        found: dict[str, Any] | None = self._request("eth_getTransactionReceipt", [transaction])
+        return found
+
+    def nonce(self, address: Address) -> int:
+        """How many transactions of a key are mined."""
+        return int(self._request("eth_getTransactionCount", [address, "latest"]), 16)
+
+    def balance(self, address: Address) -> int:
+        """Wei of an account."""
+        return int(self._request("eth_getBalance", [address, "latest"]), 16)
+
+    def fee_history(self, blocks: int) -> dict[str, Any]:
+        """Raw base fees, fullness and middle tips of the newest blocks."""
+        found: dict[str, Any] = self._request("eth_feeHistory", [hex(blocks), "latest", [50]])
+        return found
+
+    def genesis(self) -> bytes:
+        """Hash of the first block: what tells two chains of one number apart."""
+        header = self.header(0)
+        if header is None:
+            raise ChainError(f"{self.endpoints.name} does not show the chain's first block")
+        return header[0]
+
     def set_balance(self, address: Address, wei: int) -> None:
         """Decree a balance; only a development chain obeys."""
         self._request("anvil_setBalance", [address, hex(wei)])
@@ -205,13 +230,25 @@ class Chain:
         What it would return is not read: there are tokens that return nothing where they should.
         """
         bound = call.contract.get_function_by_name(call.function)(*call.args)
-        fields: Any = {"to": call.contract.address, "data": bound._encode_transaction_data()}
+        data = bound._encode_transaction_data()
+        self.try_data(call.function, call.contract.address, data, sender, block)
+
+    def try_data(
+        self,
+        function: str,
+        to: str,
+        data: str,
+        sender: Address | None,
+        block: str | int = "latest",
+    ) -> None:
+        """`attempt` for a call that is encoded already."""
+        fields: Any = {"to": to, "data": data}
         if sender is not None:
             fields["from"] = Web3.to_checksum_address(sender)
         try:
             self.retrying(lambda: self.web3.eth.call(fields, block))  # type: ignore[arg-type]  # a word or a number
         except (ContractCustomError, ContractLogicError) as error:
-            raise refusal(call.function, error) from None
+            raise refusal(function, error) from None
 
 
 def connect(url: str, chain_id: int | None, *, sleep: Callable[[float], None] = time.sleep) -> Web3:

@@ -154,10 +154,9 @@ def _ask(provider: HTTPProvider, method: RPCEndpoint, params: Any) -> RPCRespons
     try:
         answer = provider.make_request(method, params)
     except requests.HTTPError as error:
-        status = error.response.status_code
-        raise Unanswered(
-            "it limits our requests" if status == 429 else f"status {status}"
-        ) from error
+        status = None if error.response is None else error.response.status_code
+        why = "it limits our requests" if status == 429 else f"status {status}"
+        raise Unanswered(why) from error
     except (requests.RequestException, ValueError) as error:
         raise Unanswered(type(error).__name__) from error
     if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):

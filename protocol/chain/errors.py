@@ -138,6 +138,40 @@ class TransactionFailed(ChainError):
     """A transaction was mined and reverted, or never mined."""
 
 
+class TransactionReverted(TransactionFailed):
+    """A transaction was mined and reverted; `reason` is the contract's error, where known."""
+
+    def __init__(self, key: str, reason: ContractRejected | None) -> None:
+        super().__init__(
+            f"the transaction {key} reverted",
+            why=reason.what if reason else "The state of now does not say why.",
+            fix="Look at the chain again: somebody was faster, or a window closed. Then try again.",
+        )
+        self.reason = reason
+
+
+class FeeTooHigh(ChainError):
+    """The chain asks more per gas than the operator allows."""
+
+    def __init__(self, asked: int, allowed: int) -> None:
+        super().__init__(
+            f"gas costs {asked / 10**9:g} gwei, and {allowed / 10**9:g} are allowed",
+            why="Nothing was sent.",
+            fix="Wait for a quieter chain, or raise GRADPROOF_MAX_FEE_GWEI.",
+        )
+
+
+class KeyInUse(ChainError):
+    """Another process sends with the same key."""
+
+    def __init__(self, key: str, holder: str) -> None:
+        super().__init__(
+            f"{holder} sends with the key {key} already",
+            why="Two that count one key's nonces overwrite each other's transactions.",
+            fix="Stop that one first, or give each role an operator key of its own.",
+        )
+
+
 class InsufficientFunds(ChainError):
     """A wallet cannot cover what it was asked to pay."""
 

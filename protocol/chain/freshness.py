@@ -11,14 +11,16 @@ from protocol.chain.client import Chain
 from protocol.chain.endpoints import TOLERATED
 from protocol.chain.errors import StaleHead
 
-QUIET_SECONDS: Final = 60.0
-"""A newest block that is younger than this is never called old."""
 _MISSED: Final = 20  # blocks that would have had to fail in a row
 _SAMPLE: Final = 20  # blocks over which their distance is measured
 
 
-def fresh_head(chain: Chain) -> int:
-    """Number of the newest block; raises StaleHead where the endpoint is behind."""
+def fresh_head(chain: Chain, oldest: float = float("inf")) -> int:
+    """Number of the newest block; raises StaleHead where the endpoint is behind.
+
+    A newest block older than `oldest` seconds counts as behind where blocks have been coming
+    faster: that is all that tells where one endpoint is stuck and no other one is known.
+    """
     head, made = chain.newest()
     url = chain.endpoints.name
     behind = chain.endpoints.note(head)
@@ -26,7 +28,7 @@ def fresh_head(chain: Chain) -> int:
         seen = f"Its newest block is {head}; block {head + behind} has been seen."
         raise StaleHead(url, behind, seen)
     age = time.time() - made
-    if age <= QUIET_SECONDS:
+    if age <= oldest:
         return head
     goal = chain.syncing()
     if goal is not None:

@@ -8,20 +8,26 @@ values.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
 from eth_account.signers.local import LocalAccount
-from eth_typing import HexStr
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
-from web3 import Web3
 from web3.contract.contract import ContractFunction
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
+from web3.exceptions import ContractLogicError, Web3RPCError
 
 from protocol.chain.client import Call, Chain
-from protocol.chain.errors import InsufficientFunds, TransactionFailed
+from protocol.chain.errors import (
+    ContractRejected,
+    InsufficientFunds,
+    TransactionFailed,
+    TransactionReverted,
+)
+from protocol.chain.fees import FeePolicy, Offer
+from protocol.chain.freshness import fresh_head
+from protocol.chain.key_lock import lock_key
+from protocol.chain.receipts import Doubt, Receipt, find_receipt
 from protocol.chain.refusals import refusal
 from protocol.database.tables import TransactionRow
 from protocol.rules.records import Address
@@ -30,9 +36,13 @@ log = structlog.get_logger()
 
 GAS_MARGIN = 2_000_000
 """Added to every estimate: a call that comes last in its phase also moves the round."""
+GAS_OF_AN_ACT = 3_000_000
+"""What must be affordable before work begins whose result has to be sent."""
 STUCK_BLOCKS = 8
 """After so many blocks without a receipt the fees are raised."""
-BUMP_PERCENT = 15
+_GAS_OF_A_TRANSFER = 21_000
+_KNOWN = ("already known", "already imported", "nonce too low", "underpriced")
+"""What a node says of bytes that it has, or of a nonce that a version of ours has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +54,29 @@ class Tally:
 
 
 class TxSender:
-    """The only writer of one key on one chain."""
+    """The only writer of one key on one chain; raises KeyInUse where another process is it."""
 
-    def __init__(self, chain: Chain, account: LocalAccount, engine: Engine) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        account: LocalAccount,
+        engine: Engine,
+        policy: FeePolicy = FeePolicy(),  # noqa: B008 -- frozen
+    ) -> None:
         self.chain = chain
         self.account = account
         self.address = Address(account.address)
         self.engine = engine
+        self.policy = policy
+        self._lock = lock_key(chain.genesis().hex()[:32], account.address, engine)
         for row in self._under_way():
             self._broadcast(row.raw)  # stored before a crash, perhaps never sent
 
     def submit(self, key: str, call: Call) -> None:
         """Send `call` unless `key` was sent before and stands; returns without waiting.
 
-        Raises ContractRejected where the chain would refuse it now, InsufficientFunds for gas.
+        Raises ContractRejected where the chain would refuse it now, StaleHead where it is the past
+        that would, InsufficientFunds for gas, FeeTooHigh.
         """
         with Session(self.engine) as session:
             row = session.get(TransactionRow, key)
@@ -68,9 +87,17 @@ class TxSender:
                 self._mark(key, "sent")
                 self._broadcast(row.raw)
             return
-        # The pending block sees this key's own transactions that are still under way.
-        self.chain.attempt(call, sender=self.address, block="pending")
+        try:
+            # The pending block sees this key's own transactions that are still under way.
+            self.chain.attempt(call, sender=self.address, block="pending")
+        except ContractRejected:
+            fresh_head(self.chain)
+            raise
         self._store_and_send(key, call, attempt)
+
+    def require_gas(self) -> None:
+        """Raise InsufficientFunds unless one more act can be paid for: before work is done."""
+        self._require(GAS_OF_AN_ACT * self.policy.offer(self.chain).cap)
 
     def settle(self) -> list[str]:
         """Look for receipts of what is under way; returns the keys that were mined since last time.
@@ -79,20 +106,17 @@ class TxSender:
         one, because its nonce went to something else, counts as reverted.
         """
         done: list[str] = []
-        head = self.chain.head()
-        for row in self._under_way():
+        rows = self._under_way()
+        head = self.chain.head() if rows else 0
+        for row in rows:
             receipt = self._receipt(row)
-            if receipt is not None:
-                self._mark(row.key, "mined" if receipt["status"] == 1 else "reverted")
+            if isinstance(receipt, Receipt):
+                self._mark(row.key, "mined" if receipt.succeeded else "reverted", receipt.hash)
                 done.append(row.key)
-                if receipt["status"] != 1:
-                    log.warning("transaction reverted", key=row.key, hash=row.hashes[-1])
-            elif head - row.sent_block >= STUCK_BLOCKS:
-                if row.nonce < self._nonce_on_chain():
-                    log.warning("transaction lost its nonce", key=row.key, nonce=row.nonce)
-                    self._mark(row.key, "reverted")
-                else:
-                    self._bump(row, head)
+                if not receipt.succeeded:
+                    log.warning("transaction reverted", key=row.key, hash=receipt.hash)
+            elif receipt is None and head - row.sent_block >= STUCK_BLOCKS:
+                self._unstick(row, rows[0])
         return done
 
     def state(self, key: str) -> str | None:
@@ -123,14 +147,19 @@ class TxSender:
             return set(session.scalars(query))
 
     def wait(self, key: str, *, polls: int = 300) -> str:
-        """Wait for one transaction; returns its hash or raises TransactionFailed."""
+        """Wait for one transaction; returns its hash.
+
+        Raises TransactionReverted, or TransactionFailed where it is not mined in time.
+        """
         for _ in range(polls):
             self.settle()
             state = self.state(key)
             if state == "mined":
                 with Session(self.engine) as session:
                     return session.get_one(TransactionRow, key).hashes[-1]
-            if state != "sent":
+            if state == "reverted":
+                raise TransactionReverted(key, self._why_reverted(key))
+            if state is None:
                 break
             self.chain._sleep(0.1)
         raise TransactionFailed(
@@ -144,42 +173,49 @@ class TxSender:
         self.submit(key, call)
         return self.wait(key)
 
+    # --- one transaction ---
+
     def _store_and_send(self, key: str, call: Call, attempt: int) -> None:
-        chain = self.chain
         bound = call.contract.get_function_by_name(call.function)(*call.args)
-        head = chain.retrying(lambda: chain.web3.eth.get_block("latest"))
-        tip = 10**9
         fields: dict[str, Any] = {
-            "chainId": chain.deployment.chain_id,
+            "chainId": self.chain.deployment.chain_id,
             "nonce": self._next_nonce(),
             "to": call.contract.address,
             "value": 0,
             "data": bound._encode_transaction_data(),
             "gas": self._estimate(call, bound) + GAS_MARGIN,
-            "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": 2 * head["baseFeePerGas"] + tip,
+            **self.policy.offer(self.chain).fields(),
         }
-        holder = Web3.to_checksum_address(self.address)
-        balance = chain.retrying(lambda: int(chain.web3.eth.get_balance(holder)))
-        needed = fields["gas"] * fields["maxFeePerGas"]
-        if balance < needed:
-            raise InsufficientFunds(self.address, "wei for gas", balance, needed)
-        signed = self.account.sign_transaction(fields)
+        self._require(fields["gas"] * fields["maxFeePerGas"])
+        self._store(key, {**fields, "function": call.function}, attempt)
+
+    def _store(self, key: str, fields: dict[str, Any], attempt: int) -> None:
+        """Sign, store, then send. INVARIANT: what leaves this machine is in the database."""
+        head = self.chain.head()
+        signed = self.account.sign_transaction({k: v for k, v in fields.items() if k != "function"})
+        raw, sent = bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
         with Session(self.engine) as session, session.begin():
+            row = session.get(TransactionRow, key)
+            same = row is not None and row.state == "sent" and row.nonce == fields["nonce"]
             session.merge(
                 TransactionRow(
                     key=key,
                     sender=self.address,
                     nonce=fields["nonce"],
-                    raw=bytes(signed.raw_transaction),
-                    hashes=["0x" + bytes(signed.hash).hex()],
-                    fields={**fields, "function": call.function},
+                    raw=raw,
+                    hashes=[*(row.hashes if row is not None and same else []), sent],
+                    fields=fields,
                     state="sent",
                     attempt=attempt,
-                    sent_block=head["number"],
+                    sent_block=head,
                 )
             )
-        self._broadcast(bytes(signed.raw_transaction))
+        self._broadcast(raw)
+
+    def _require(self, needed: int) -> None:
+        balance = self.chain.balance(self.address)
+        if balance < needed:
+            raise InsufficientFunds(self.address, "wei for gas", balance, needed)
 
     def _estimate(self, call: Call, bound: ContractFunction) -> int:
         try:
@@ -190,10 +226,6 @@ class TxSender:
             # The block turned since the call was tried.
             raise refusal(call.function, error) from None
 
-    def _nonce_on_chain(self) -> int:
-        eth, holder = self.chain.web3.eth, Web3.to_checksum_address(self.address)
-        return self.chain.retrying(lambda: int(eth.get_transaction_count(holder, "latest")))
-
     def _next_nonce(self) -> int:
         with Session(self.engine) as session:
             used = session.scalar(
@@ -201,7 +233,7 @@ class TxSender:
                     TransactionRow.sender == self.address, TransactionRow.state == "sent"
                 )
             )
-        return max(self._nonce_on_chain(), 0 if used is None else used + 1)
+        return max(self.chain.nonce(self.address), 0 if used is None else used + 1)
 
     def _broadcast(self, raw: bytes) -> None:
         def send() -> None:
@@ -209,11 +241,12 @@ class TxSender:
                 self.chain.web3.eth.send_raw_transaction(raw)
             except Web3RPCError as error:
                 # The row is stored: what the node has already, or has mined, is what we want.
-                known = ("already known", "already imported", "nonce too low")
-                if not any(text in str(error) for text in known):
+                if not any(text in str(error) for text in _KNOWN):
                     raise
 
         self.chain.retrying(send)  # the same bytes twice are one transaction
+
+    # --- what has become of it ---
 
     def _under_way(self) -> list[TransactionRow]:
         query = select(TransactionRow).where(
@@ -222,35 +255,60 @@ class TxSender:
         with Session(self.engine) as session:
             return list(session.scalars(query.order_by(TransactionRow.nonce)))
 
-    def _receipt(self, row: TransactionRow) -> Any:
-        """Receipt of whichever version was mined; a bumped one shares its nonce with the first."""
-        for sent in reversed(row.hashes):
-            receipt = self.chain.retrying(partial(self._receipt_of, HexStr(sent)))
-            if receipt is not None:
-                return receipt
-        return None
+    def _receipt(self, row: TransactionRow) -> Receipt | Doubt | None:
+        return find_receipt(self.chain, row.hashes, self.address, row.nonce)
 
-    def _receipt_of(self, sent: HexStr) -> Any:
-        try:
-            return self.chain.web3.eth.get_transaction_receipt(sent)
-        except TransactionNotFound:
-            return None
+    def _unstick(self, row: TransactionRow, oldest: TransactionRow) -> None:
+        used = self.chain.nonce(self.address)
+        if row.nonce < used:
+            log.warning("transaction lost its nonce", key=row.key, nonce=row.nonce)
+            self._mark(row.key, "reverted")
+            return
+        for missing in range(used, oldest.nonce):
+            self._fill(missing)
+        self._bump(row)
 
-    def _bump(self, row: TransactionRow, head: int) -> None:
-        fields = dict(row.fields)
-        function = fields.pop("function")
-        for name in ("maxPriorityFeePerGas", "maxFeePerGas"):
-            fields[name] = fields[name] * (100 + BUMP_PERCENT) // 100 + 1
-        signed = self.account.sign_transaction(fields)
+    def _fill(self, nonce: int) -> None:
+        """Use up a nonce that nothing of ours has, and for whose sake all later ones wait."""
+        log.warning("filling a gap between nonces", nonce=nonce)
+        fields: dict[str, Any] = {
+            "chainId": self.chain.deployment.chain_id,
+            "nonce": nonce,
+            "to": self.address,
+            "value": 0,
+            "data": "0x",
+            "gas": _GAS_OF_A_TRANSFER,
+            **self.policy.offer(self.chain).fields(),
+            "function": "fill",
+        }
+        self._store(f"fill/{self.address}/{nonce}", fields, 1)
+
+    def _bump(self, row: TransactionRow) -> None:
+        old = Offer(row.fields["maxFeePerGas"], row.fields["maxPriorityFeePerGas"])
+        new = self.policy.raised(old, self.chain)
+        if new is None:
+            log.error("a stuck transaction offers all that is allowed", key=row.key, cap=old.cap)
+            return
+        if self.chain.balance(self.address) < row.fields["gas"] * new.cap:
+            log.error("no ether is left to raise the fees of a stuck transaction", key=row.key)
+            return
         log.info("raising the fees of a stuck transaction", key=row.key, nonce=row.nonce)
-        with Session(self.engine) as session, session.begin():
-            stored = session.get_one(TransactionRow, row.key)
-            stored.raw = bytes(signed.raw_transaction)
-            stored.hashes = [*row.hashes, "0x" + bytes(signed.hash).hex()]
-            stored.fields = {**fields, "function": function}
-            stored.sent_block = head
-        self._broadcast(bytes(signed.raw_transaction))
+        self._store(row.key, {**row.fields, **new.fields()}, row.attempt)
 
-    def _mark(self, key: str, state: str) -> None:
+    def _mark(self, key: str, state: str, mined: str | None = None) -> None:
+        """Note a state; the version that was mined comes last, where `wait` looks for it."""
         with Session(self.engine) as session, session.begin():
-            session.get_one(TransactionRow, key).state = state
+            row = session.get_one(TransactionRow, key)
+            row.state = state
+            if mined is not None:
+                row.hashes = [*(sent for sent in row.hashes if sent != mined), mined]
+
+    def _why_reverted(self, key: str) -> ContractRejected | None:
+        """The contract's error, found by trying the same call on the state of now."""
+        with Session(self.engine) as session:
+            fields = session.get_one(TransactionRow, key).fields
+        try:
+            self.chain.try_data(fields["function"], fields["to"], fields["data"], self.address)
+        except ContractRejected as reason:
+            return reason
+        return None

@@ -21,7 +21,7 @@ from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import role_database
 from protocol.role.actions import Action, Answer, Hold, Prove, Send
 from protocol.role.answers import Answerer, Tamper, revealed
-from protocol.role.connection import open_chain
+from protocol.role.connection import fee_policy, open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
 from protocol.role.openings import OpeningStore
@@ -40,6 +40,8 @@ from protocol.storage.store import ContentStore
 log = structlog.get_logger()
 REMEMBERED = 2
 """Finished rounds of a job that a role has in mind, besides the open one."""
+REPEAT_SECONDS = 30.0
+"""How often trouble that lasts is logged again."""
 Decide = Callable[[Sight], Sequence[Action]]
 
 
@@ -59,7 +61,7 @@ class RoleService:
         self.chain = open_chain(settings)
         deployment = self.chain.deployment
         engine = role_database(settings, home)
-        self.sender = TxSender(self.chain, account, engine)
+        self.sender = TxSender(self.chain, account, engine, fee_policy(settings))
         self.openings = OpeningStore(home / "openings")
         cache = Cache(settings.cache_path, settings.cache_bytes, store.counters)
         self.files = JobFiles(store, cache)
@@ -95,6 +97,7 @@ class RoleService:
         )
         self.outbox = Outbox(self.sender, self.watch.acted)
         self._stopping = False
+        self._said: tuple[type[ChainError] | None, float] = (None, 0.0)
 
     def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
         """Loop until SIGTERM or SIGINT; `after` sees every sight once it has been acted on."""
@@ -107,16 +110,24 @@ class RoleService:
         head = -1
         while not self._stopping:
             try:
-                newest = fresh_head(self.chain)
+                newest = fresh_head(self.chain, self.settings.head_seconds)
                 if newest != head:
                     head = newest
                     with self.watch.tick():
                         self.tick(decide, after)
+                    self._said = (None, 0.0)
                 self.watch.turned()
             except ChainError as error:
-                log.warning("tick given up", error=str(error))
+                self._say(error)
                 self.watch.turned(str(error))
             time.sleep(self.settings.poll_seconds)
+
+    def _say(self, error: ChainError) -> None:
+        """Log what goes wrong, the same kind of trouble only now and then."""
+        now = time.monotonic()
+        if self._said[0] is not type(error) or now - self._said[1] >= REPEAT_SECONDS:
+            self._said = (type(error), now)
+            log.warning("tick given up", error=str(error))
 
     def tick(self, decide: Decide, after: Callable[[Sight], None] | None = None) -> None:
         """Observe once and act until nothing more can be done in this block."""
@@ -174,6 +185,7 @@ class RoleService:
         js = sight.jobs[action.job]
         record = js.open_round
         assert record is not None
+        self.sender.require_gas()  # before the work: what cannot be sealed earns nothing
         began = time.monotonic()
         stage = action.stage.name.lower()
         with self.watch.computing(stage):

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     provider: str = ""
     confirmations: int = 1
     poll_seconds: float = 0.2
+    head_seconds: float = 300.0
+    max_fee_gwei: float = 500.0
+    max_tip_gwei: float = 50.0
     log_format: str = "console"
     log_level: str = "info"
     metrics: str = ""

@@ -127,11 +127,12 @@ def test_old_newest_block_is_stale_where_blocks_come_regularly(
     rpc("anvil_mine", hex(30), hex(12))
     chain = Chain(anvil.url, deployment)
     made = chain.newest()[1]
-    monkeypatch.setattr(time, "time", lambda: made + 100.0)
-    assert fresh_head(chain) > 0
+    monkeypatch.setattr(time, "time", lambda: made + 239.0)
+    assert fresh_head(chain, oldest=60) > 0  # fewer than twenty are missing
     monkeypatch.setattr(time, "time", lambda: made + 480.0)
+    assert fresh_head(chain, oldest=500) > 0
     with pytest.raises(StaleHead, match=r"RPC is 40 blocks behind.*480 s old"):
-        fresh_head(chain)
+        fresh_head(chain, oldest=60)
 
 
 def test_endpoint_that_says_it_is_syncing_is_believed(
@@ -141,7 +142,7 @@ def test_endpoint_that_says_it_is_syncing_is_believed(
     monkeypatch.setattr(time, "time", lambda: made + 100.0)
     proxies[0].alter["eth_syncing"] = lambda _params, _result: {"highestBlock": hex(head + 40)}
     with pytest.raises(StaleHead, match=r"RPC is 40 blocks behind.*syncing"):
-        fresh_head(single)
+        fresh_head(single, oldest=60)
 
 
 def test_key_in_an_address_is_not_shown() -> None:

@@ -1,0 +1,334 @@
+"""Sending under faults: kill -9 of real processes, lost replies, lies, gaps, fees, a shared key."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account.signers.local import LocalAccount
+from sqlalchemy import Engine, delete
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from protocol.chain.anvil import Anvil
+from protocol.chain.client import Call, Chain
+from protocol.chain.deployment import Deployment
+from protocol.chain.errors import (
+    ContractRejected,
+    FeeTooHigh,
+    InsufficientFunds,
+    KeyInUse,
+    StaleHead,
+    TransactionReverted,
+)
+from protocol.chain.fees import GWEI, FeePolicy, Offer
+from protocol.chain.tx_sender import STUCK_BLOCKS, TxSender
+from protocol.database.opening import open_database
+from protocol.database.tables import TransactionRow
+from tests.support.rpc_proxy import RpcProxy, run_proxy
+from tests.support.sender_process import POINTS
+
+Rpc = Callable[..., Any]
+Run = Callable[..., "subprocess.Popen[str]"]
+AMOUNT = 5
+
+
+def balance(chain: Chain, account: LocalAccount) -> int:
+    return int(chain.call(chain.token, "balanceOf", account.address))
+
+
+def row(engine: Engine, key: str) -> TransactionRow:
+    with Session(engine) as session:
+        return session.get_one(TransactionRow, key)
+
+
+@pytest.fixture
+def start(
+    anvil: Anvil,
+    deployment: Deployment,
+    faucet: LocalAccount,
+    newcomer: LocalAccount,
+    tmp_path: Path,
+) -> Run:
+    """Start a process that pays the newcomer once, under the key "pay"."""
+    deployment.write(tmp_path / "book.json")
+
+    def run(point: str = "none", database: str | None = None, **more: str) -> Any:
+        place = database or f"sqlite:///{tmp_path / 'sender.sqlite'}"
+        book = str(tmp_path / "book.json")
+        words = [anvil.url, book, place, "pay", point, newcomer.address, str(AMOUNT)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.support.sender_process", *words],
+            env={**os.environ, "SENDER_KEY": faucet.key.hex(), **more},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "none"])
+def test_process_killed_at_any_point_pays_once_after_a_restart(
+    start: Run, chain: Chain, faucet: LocalAccount, newcomer: LocalAccount, point: str
+) -> None:
+    nonce = chain.nonce(faucet.address)
+    code, _, err = ended(start(point))
+    assert code == -signal.SIGKILL, err
+    code, out, err = ended(start())
+    assert code == 0, err
+    assert balance(chain, newcomer) == AMOUNT
+    assert chain.nonce(faucet.address) == nonce + 1
+    assert ended(start()) == (0, out, "")
+
+
+def test_second_process_with_the_same_key_is_refused(
+    start: Run, chain: Chain, newcomer: LocalAccount, tmp_path: Path
+) -> None:
+    with start(HOLD="1") as first:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline().startswith("0x")
+        code, out, err = ended(start(database=f"sqlite:///{tmp_path / 'other home.sqlite'}"))
+        assert (code, out) == (1, "")
+        assert f"KeyInUse: process {first.pid} sends with the key" in err
+        first.kill()
+    code, _, err = ended(start())  # the key is free the moment its holder is gone
+    assert code == 0, err
+    assert balance(chain, newcomer) == AMOUNT
+
+
+def test_key_is_refused_through_a_shared_database_too(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines know nothing of each other's processes; the server they share does."""
+    from protocol.chain import key_lock
+
+    monkeypatch.setattr(key_lock, "_take_name", lambda _name, _key: None)
+    engine = open_database(postgres, schema="one")
+    other = open_database(postgres, schema="two")
+    held = key_lock.lock_key("chain", "0xkey", engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(key_lock, "_held", {})  # as another process has it
+        with pytest.raises(KeyInUse, match="shares this database"):
+            key_lock.lock_key("chain", "0xkey", other)
+        key_lock.lock_key("chain", "0xother", other)
+    del held
+    key_lock.lock_key("chain", "0xkey", other)
+    engine.dispose()
+    other.dispose()
+
+
+@pytest.fixture
+def proxy(anvil: Anvil, rpc: Rpc) -> Iterator[RpcProxy]:
+    with run_proxy(anvil.url) as running:
+        yield running
+
+
+@pytest.fixture
+def through(proxy: RpcProxy, deployment: Deployment, faucet: LocalAccount) -> Iterator[TxSender]:
+    """A sender behind the proxy."""
+    chain = Chain(proxy.url, deployment, sleep=lambda _: None)
+    engine = open_database(None)
+    yield TxSender(chain, faucet, engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("fault", ["drop", "cut"])
+def test_lost_reply_to_a_broadcast_sends_no_second_one(
+    through: TxSender,
+    proxy: RpcProxy,
+    transfer: Call,
+    chain: Chain,
+    newcomer: LocalAccount,
+    fault: str,
+) -> None:
+    nonce = chain.nonce(through.address)
+
+    def lose(_params: list[Any], result: Any) -> Any:
+        setattr(proxy, fault, 1)  # "cut": this very reply; "drop": the next request
+        return result
+
+    proxy.alter["eth_sendRawTransaction"] = lose
+    through.submit("pay", transfer)
+    proxy.alter.clear()
+    assert proxy.asked.count("eth_sendRawTransaction") >= 1
+    through.wait("pay")
+    assert balance(chain, newcomer) == AMOUNT
+    assert chain.nonce(through.address) == nonce + 1
+
+
+def test_revert_carries_the_contracts_error_and_values(
+    chain: Chain, sender: TxSender, transfer: Call, rpc: Rpc, engine: Engine, newcomer: LocalAccount
+) -> None:
+    """It would have gone through when it was tried; when it was mined the money was gone."""
+    poor = TxSender(chain, newcomer, engine)
+    sender.send("pay", transfer)
+    rpc("evm_setAutomine", False)
+    back = Call(chain.token, "transfer", (sender.address, AMOUNT))
+    poor.submit("first", back)
+    taken = row(engine, "first").fields
+    with Session(engine) as session, session.begin():  # as if tried at the same moment
+        session.execute(delete(TransactionRow).where(TransactionRow.key == "first"))
+    fields = {k: v for k, v in taken.items() if k != "function"} | {"nonce": taken["nonce"] + 1}
+    poor._store("second", {**fields, "function": "transfer"}, 1)
+    rpc("evm_mine")
+    rpc("evm_setAutomine", True)
+    with pytest.raises(TransactionReverted) as caught:
+        poor.wait("second")
+    assert caught.value.reason is not None
+    assert caught.value.reason.error == "ERC20InsufficientBalance"
+    assert caught.value.reason.values["needed"] == AMOUNT
+    assert "ERC20InsufficientBalance" in str(caught.value)
+
+
+@pytest.mark.parametrize("lie", ["status", "block", "made up"])
+def test_receipt_that_the_chain_does_not_bear_out_is_not_believed(
+    proxy: RpcProxy,
+    anvil: Anvil,
+    deployment: Deployment,
+    faucet: LocalAccount,
+    transfer: Call,
+    rpc: Rpc,
+    lie: str,
+) -> None:
+    honest = Chain(anvil.url, deployment)
+    chain = Chain(f"{proxy.url},{anvil.url}", deployment, sleep=lambda _: None)
+    engine = open_database(None)
+    sender = TxSender(chain, faucet, engine)
+    rpc("evm_setAutomine", False)
+    sender.submit("pay", transfer)
+    sent = row(engine, "pay").hashes[0]
+    if lie != "made up":
+        rpc("evm_mine")
+    block = (
+        "0x" + "ab" * 32
+        if lie == "block"
+        else "0x" + (honest.header(honest.head()) or (b"",))[0].hex()
+    )
+    told = {
+        "transactionHash": sent,
+        "blockNumber": hex(honest.head()),
+        "blockHash": block,
+        "status": "0x0" if lie == "status" else "0x1",
+    }
+    proxy.alter["eth_getTransactionReceipt"] = lambda _params, _result: told
+    with capture_logs() as said:
+        assert sender.settle() == []
+    assert sender.state("pay") == "sent"
+    assert [line["event"] for line in said] == ["receipt not believed"]
+    proxy.alter.clear()
+    rpc("evm_mine")
+    assert sender.settle() == ["pay"]
+    assert sender.state("pay") == "mined"
+    engine.dispose()
+
+
+def test_gap_between_nonces_is_filled(
+    chain: Chain, sender: TxSender, transfer: Call, rpc: Rpc, engine: Engine, newcomer: LocalAccount
+) -> None:
+    """A row was lost with an old copy of the database: what came after it would wait for ever."""
+    rpc("evm_setAutomine", False)
+    sender.submit("lost", transfer)
+    sender.submit("pay", transfer)
+    rpc("anvil_dropTransaction", row(engine, "lost").hashes[0])
+    with Session(engine) as session, session.begin():
+        session.execute(delete(TransactionRow).where(TransactionRow.key == "lost"))
+    rpc("anvil_mine", hex(STUCK_BLOCKS))
+    assert sender.settle() == []
+    rpc("evm_mine")
+    assert "pay" in sender.settle()
+    assert balance(chain, newcomer) == AMOUNT
+
+
+def test_low_fee_is_raised_until_the_chain_takes_it(
+    chain: Chain, sender: TxSender, transfer: Call, rpc: Rpc, engine: Engine, newcomer: LocalAccount
+) -> None:
+    """The base fee rises fifty-fold after the offer was made, and nothing mines at that price."""
+    rpc("evm_setAutomine", False)
+    sender.submit("pay", transfer)
+    first = row(engine, "pay").fields["maxFeePerGas"]
+    dear = 5 * first
+    for _ in range(3):
+        for _ in range(STUCK_BLOCKS):
+            rpc("anvil_setNextBlockBaseFeePerGas", hex(dear))
+            rpc("evm_mine")
+        if sender.settle() == ["pay"]:
+            break
+    assert sender.state("pay") == "mined"
+    assert balance(chain, newcomer) == AMOUNT
+    stored = row(engine, "pay")
+    assert stored.fields["maxFeePerGas"] > dear
+    assert sender.wait("pay") in stored.hashes
+
+
+def test_fees_above_the_cap_are_never_offered(
+    chain: Chain, faucet: LocalAccount, transfer: Call, rpc: Rpc, engine: Engine
+) -> None:
+    policy = FeePolicy(max_cap=40 * GWEI, max_tip=2 * GWEI)
+    sender = TxSender(chain, faucet, engine, policy)
+    rpc("anvil_setNextBlockBaseFeePerGas", hex(30 * GWEI))
+    rpc("evm_mine")
+    rpc("evm_setAutomine", False)
+    sender.submit("pay", transfer)
+    assert row(engine, "pay").fields["maxFeePerGas"] == policy.max_cap  # not twice the base fee
+    rpc("anvil_dropTransaction", row(engine, "pay").hashes[0])
+    rpc("anvil_mine", hex(STUCK_BLOCKS))
+    with capture_logs() as said:
+        sender.settle()
+    assert "offers all that is allowed" in said[0]["event"]
+    assert len(row(engine, "pay").hashes) == 1
+    rpc("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+    rpc("evm_mine")
+    with pytest.raises(FeeTooHigh, match="40 are allowed"):
+        sender.submit("another", transfer)
+    assert sender.state("another") is None
+
+
+def test_raised_offer_replaces_the_old_one_or_is_none(chain: Chain) -> None:
+    policy = FeePolicy(max_cap=100 * GWEI, max_tip=10 * GWEI)
+    new = policy.raised(Offer(50 * GWEI, 2 * GWEI), chain)
+    assert new is not None
+    assert new.cap * 100 >= 50 * GWEI * 115
+    assert new.tip * 100 >= 2 * GWEI * 115
+    assert policy.raised(Offer(90 * GWEI, 2 * GWEI), chain) == Offer(100 * GWEI, new.tip)
+    assert policy.raised(Offer(95 * GWEI, 2 * GWEI), chain) is None
+    assert policy.raised(Offer(50 * GWEI, 10 * GWEI), chain) is None
+
+
+def test_gas_for_one_act_is_asked_for_before_the_work(
+    chain: Chain, engine: Engine, newcomer: LocalAccount, rpc: Rpc
+) -> None:
+    sender = TxSender(chain, newcomer, engine)
+    sender.require_gas()
+    rpc("anvil_setBalance", newcomer.address, hex(10**6))
+    with pytest.raises(InsufficientFunds, match="wei for gas"):
+        sender.require_gas()
+
+
+def test_refusal_by_an_old_state_is_no_refusal(
+    through: TxSender, proxy: RpcProxy, chain: Chain, rpc: Rpc, newcomer: LocalAccount
+) -> None:
+    """The money is there by now; an endpoint that lags does not know it."""
+    poor = TxSender(through.chain, newcomer, through.engine)
+    back = Call(chain.token, "transfer", (through.address, AMOUNT))
+    with pytest.raises(ContractRejected):
+        poor.submit("back", back)
+    through.send("pay", Call(chain.token, "transfer", (newcomer.address, AMOUNT)))
+    rpc("anvil_mine", hex(40))
+    through.chain.head()
+    proxy.behind = 41
+    with pytest.raises(StaleHead, match="RPC is 41 blocks behind"):
+        poor.submit("back", back)
+    proxy.behind = 0
+    poor.send("back", back)

@@ -93,7 +93,9 @@ class Chain:
         """(number, Unix time) of the newest block, as the endpoint that lags least has it."""
         self.endpoints.look_around()
         block = self._request("eth_getBlockByNumber", ["latest", False])
-        return int(block["number"], 16), int(block["timestamp"], 16)
+        number = int(block["number"], 16)
+        self.endpoints.note(number)
+        return number, int(block["timestamp"], 16)
 
     def made_at(self, number: int) -> int | None:
         """Unix time of a block, or None where the endpoint has none of that number."""

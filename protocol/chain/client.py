@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import requests
 import structlog
 from web3 import Web3
-from web3._utils.events import get_event_data
 from web3.contract import Contract
 from web3.exceptions import ContractCustomError, ContractLogicError, Web3Exception
 from web3.types import RPCEndpoint
@@ -22,9 +21,9 @@ from protocol.chain.beacons import BadHeader, BeaconKind, encode_header
 from protocol.chain.deployment import Deployment
 from protocol.chain.endpoints import Endpoints
 from protocol.chain.errors import ChainDown, ChainError
+from protocol.chain.event_codec import EventCodec
 from protocol.chain.plan import plan_beacon
 from protocol.chain.refusals import refusal
-from protocol.chain.signatures import signature
 from protocol.rules.history import Event
 from protocol.rules.records import Address
 
@@ -70,11 +69,7 @@ class Chain:
         self.beacon = self._contract(self.beacon_kind.value, plan_beacon(self.beacon_kind).address)
         self.vault = self._contract("StakeVault", deployment.vault)
         self.token = self._contract("DevToken", deployment.token)
-        self._events = {
-            bytes(Web3.keccak(text=signature(entry))): entry
-            for entry in artifact("JobMarket").abi
-            if entry["type"] == "event"
-        }
+        self._events = EventCodec(artifact("JobMarket").abi)
 
     def _contract(self, name: str, address: Address) -> Contract:
         return self.web3.eth.contract(
@@ -185,29 +180,7 @@ class Chain:
 
     def decode(self, raw: dict[str, Any]) -> Event:
         """A typed event from a raw log."""
-        topics = [bytes.fromhex(topic[2:]) for topic in raw["topics"]]
-        entry = self._events[topics[0]]
-        data = get_event_data(
-            self.web3.codec,
-            entry,
-            {
-                "topics": [Web3.to_bytes(topic) for topic in topics],
-                "data": Web3.to_bytes(hexstr=raw["data"]),
-                "address": raw["address"],
-                "logIndex": int(raw["logIndex"], 16),
-                "transactionIndex": int(raw["transactionIndex"], 16),
-                "transactionHash": Web3.to_bytes(hexstr=raw["transactionHash"]),
-                "blockHash": Web3.to_bytes(hexstr=raw["blockHash"]),
-                "blockNumber": int(raw["blockNumber"], 16),
-            },
-        )
-        return Event(
-            name=data["event"],
-            args=dict(data["args"]),
-            block=data["blockNumber"],
-            log=data["logIndex"],
-            transaction="0x" + bytes(data["transactionHash"]).hex(),
-        )
+        return self._events.decode(raw)
 
     def call(
         self,

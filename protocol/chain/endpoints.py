@@ -162,6 +162,8 @@ def _ask(provider: HTTPProvider, method: RPCEndpoint, params: Any) -> RPCRespons
     if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
         raise Unanswered("a reply that is no answer")
     problem = answer.get("error")
-    if isinstance(problem, dict) and problem.get("code") == _LIMITED:
+    # Of logs it may also mean that these were too many: whoever asked asks for less.
+    limited = isinstance(problem, dict) and problem.get("code") == _LIMITED
+    if limited and method != "eth_getLogs":
         raise Unanswered("it limits our requests")
     return answer

@@ -3,19 +3,24 @@
 `sync` brings the stored blocks and logs up to the newest block that has the configured
 confirmations. Where a stored block is no longer on the chain, it walks back to the last common one,
 forgets what came after, and folds the history again. Deleting the database and replaying gives the
-same history.
+same history. An endpoint that is merely behind what is stored changes nothing.
 """
 
+from typing import Any
+
 from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from protocol.chain.client import Chain
+from protocol.chain.endpoints import TOLERATED
+from protocol.chain.errors import ChainDown, ChainError, StaleHead
 from protocol.database.tables import BlockRow, LogRow
 from protocol.rules.fold import apply
 from protocol.rules.history import MarketHistory
 
 SPAN = 2_000
-"""Blocks per log query while catching up with the past."""
+"""Most blocks per log query while catching up with the past; halved where an endpoint refuses."""
 NEAR = 64
 """Blocks below the head that are read one by one, by hash, because they may still change."""
 
@@ -38,14 +43,24 @@ class Indexer:
         self.remember = remember
         self.history = MarketHistory(remember=remember)
         self.block = chain.deployment.block - 1
+        self._span = SPAN
         self._refold()
 
     def sync(self) -> MarketHistory:
-        """Read what is new; `self.block` is then the newest block the history speaks of."""
-        target = self.chain.head() - (self.confirmations - 1)
+        """Read what is new; `self.block` is then the newest block the history speaks of.
+
+        Raises StaleHead where the endpoint shows an older state of the same chain.
+        """
+        head = self.chain.head()
+        target = head - (self.confirmations - 1)
+        if head < self.block and self._is_same_chain(head):
+            if self.block - head > TOLERATED:
+                why = f"Its newest block is {head}; what is stored here ends with {self.block}."
+                raise StaleHead(self.chain.endpoints.name, self.block - head, why)
+            return self.history
         self._roll_back()
         while self.block < target - NEAR:
-            if not self._read_range(self.block + 1, min(self.block + SPAN, target - NEAR)):
+            if not self._read_range(self.block + 1, min(self.block + self._span, target - NEAR)):
                 return self.history
         while self.block < target:
             if not self._read_block(self.block + 1):
@@ -53,11 +68,29 @@ class Indexer:
                 break
         return self.history
 
+    def _is_same_chain(self, head: int) -> bool:
+        """Whether the newest stored block that the endpoint can have is the one that it has."""
+        query = select(BlockRow).where(BlockRow.number <= head).order_by(BlockRow.number.desc())
+        with Session(self.engine) as session:
+            row = session.scalar(query.limit(1))
+        header = None if row is None else self.chain.header(row.number)
+        return row is not None and header is not None and header[0] == row.hash
+
     def _read_range(self, first: int, last: int) -> bool:
         header = self.chain.header(last)
         if header is None:
             return False  # another endpoint behind the same address lags: the next sync goes on
-        self._keep(last, header[0], self.chain.logs(first, last))
+        try:
+            logs = self.chain.logs(first, last)
+        except ChainDown:
+            raise
+        except ChainError:
+            if first == last:
+                raise
+            self._span = max((last - first + 1) // 2, 1)  # too many logs or blocks for one reply
+            return True
+        self._keep(last, header[0], logs)
+        self._span = min(2 * self._span, SPAN)
         return True
 
     def _read_block(self, number: int) -> bool:
@@ -71,18 +104,21 @@ class Indexer:
         self._keep(number, block_hash, self.chain.logs_of_block(block_hash))
         return True
 
-    def _keep(self, number: int, block_hash: bytes, logs: list[dict[str, object]]) -> None:
+    def _keep(self, number: int, block_hash: bytes, logs: list[dict[str, Any]]) -> None:
+        rows = [
+            {
+                "block_hash": bytes.fromhex(raw["blockHash"][2:]),
+                "log_index": int(raw["logIndex"], 16),
+                "block_number": int(raw["blockNumber"], 16),
+                "raw": raw,
+            }
+            for raw in logs
+        ]
+        dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
         with Session(self.engine) as session, session.begin():
             session.merge(BlockRow(number=number, hash=block_hash))
-            for raw in logs:
-                session.merge(
-                    LogRow(
-                        block_hash=bytes.fromhex(str(raw["blockHash"])[2:]),
-                        log_index=int(str(raw["logIndex"]), 16),
-                        block_number=int(str(raw["blockNumber"]), 16),
-                        raw=raw,
-                    )
-                )
+            if rows:
+                session.execute(dialect.insert(LogRow).on_conflict_do_nothing(), rows)
         for raw in logs:
             apply(self.history, self.chain.decode(raw))
         self.block = number

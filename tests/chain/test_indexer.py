@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from protocol.chain import indexer as indexer_module
 from protocol.chain.client import Chain
+from protocol.chain.endpoints import TOLERATED
+from protocol.chain.errors import ChainError, StaleHead
 from protocol.chain.indexer import Indexer
 from protocol.database.opening import open_database
 from protocol.database.tables import BlockRow, LogRow
@@ -109,13 +111,20 @@ def test_blocks_that_are_gone_are_forgotten(
     assert indexer.sync() == Indexer(chain, open_database(None)).sync()
 
 
-def test_shorter_chain_is_followed(chain: Chain, engine: Engine, enrol: Enrol, rpc: Rpc) -> None:
+def test_older_view_of_the_same_chain_changes_nothing(
+    chain: Chain, engine: Engine, enrol: Enrol, rpc: Rpc
+) -> None:
+    """An endpoint that lags looks like a chain that became shorter, until its blocks differ."""
     indexer = Indexer(chain, engine)
     enrol("one")
     before = rpc("evm_snapshot")
     enrol("two")
+    rpc("anvil_mine", hex(TOLERATED))
     indexer.sync()
     assert rpc("evm_revert", before)
+    with pytest.raises(StaleHead, match=rf"RPC is {TOLERATED + 1} blocks behind"):
+        indexer.sync()
+    rpc("evm_mine")
     assert slots(indexer.sync()) == [1]
     assert indexer.block == chain.head()
 
@@ -157,3 +166,23 @@ def test_two_markets_do_not_mix(chain: Chain, engine: Engine, enrol: Enrol) -> N
     enrol("one")
     later = dataclasses.replace(chain.deployment, block=chain.head() + 1)
     assert slots(Indexer(Chain(chain.url, later), engine).sync()) == []
+
+
+def test_endpoint_that_refuses_long_answers_is_asked_for_less(
+    chain: Chain, engine: Engine, enrol: Enrol, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrol("one")
+    rpc("anvil_mine", hex(200))
+    enrol("two")
+    rpc("anvil_mine", hex(indexer_module.NEAR))
+    real, asked = chain.logs, []
+
+    def limited(first: int, last: int) -> list[dict[str, Any]]:
+        asked.append(last - first + 1)
+        if last - first >= 20:
+            raise ChainError("query returned more than 10000 results")
+        return real(first, last)
+
+    monkeypatch.setattr(chain, "logs", limited)
+    assert slots(Indexer(chain, engine).sync()) == [1, 2]
+    assert max(asked) > 20

@@ -1,0 +1,80 @@
+"""A role whose endpoint lags waits and says so; it acts again when the endpoint has caught up."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account.signers.local import LocalAccount
+from structlog.testing import capture_logs
+
+from protocol.chain.anvil import Anvil
+from protocol.chain.deployment import Deployment
+from protocol.role.service import RoleService
+from protocol.role.sight import Sight
+from protocol.rules.records import Address
+from protocol.runtime.settings import Settings
+from protocol.storage.store import open_store
+from tests.support.rpc_proxy import RpcProxy, run_proxy
+
+Rpc = Callable[..., Any]
+
+
+@pytest.fixture
+def proxy(anvil: Anvil, rpc: Rpc) -> Iterator[RpcProxy]:
+    with run_proxy(anvil.url) as running:
+        yield running
+
+
+@pytest.fixture
+def role(
+    proxy: RpcProxy, deployment: Deployment, newcomer: LocalAccount, tmp_path: Path
+) -> RoleService:
+    """A role that sees the chain through the proxy; it owns nothing and is asked for nothing."""
+    deployment.write(tmp_path / "book.json")
+    settings = Settings(
+        home=tmp_path, rpc_url=proxy.url, deployment=tmp_path / "book.json", poll_seconds=0.01
+    )
+    store = open_store(["http://127.0.0.1:9"])  # never asked
+    return RoleService(settings, store, newcomer, Address(newcomer.address), tmp_path / "role")
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_role_behind_a_lagging_endpoint_does_not_act_and_says_how_far(
+    role: RoleService, proxy: RpcProxy, rpc: Rpc
+) -> None:
+    seen: list[int] = []
+
+    def decide(sight: Sight) -> list[Any]:
+        seen.append(sight.now)
+        return []
+
+    rpc("anvil_mine", hex(50))
+    with capture_logs() as said:
+        loop = threading.Thread(target=role._loop, args=(decide, None))
+        loop.start()
+        try:
+            until(lambda: seen)
+            proxy.behind = 40
+            until(lambda: any("RPC is 40 blocks behind" in str(line) for line in said))
+            before = len(seen)
+            rpc("anvil_mine", hex(5))
+            asked = len(proxy.asked)
+            until(lambda: len(proxy.asked) > asked + 10)
+            assert len(seen) == before
+            assert "blocks behind" in str(role.watch.pulse.readiness()[1]["trouble"])
+            proxy.behind = 0
+            until(lambda: len(seen) > before)
+        finally:
+            role._stopping = True
+            loop.join()
+    assert sum("blocks behind" in str(line) for line in said) == 1, "said once, not at every look"
+    assert not any("refused" in str(line) for line in said)

@@ -24,7 +24,7 @@ from protocol.rules.history import MarketHistory
 from tests.support.rpc_proxy import RpcProxy, run_proxy
 
 Rpc = Callable[..., Any]
-STEPS = 30
+STEPS = 25
 DEEPEST = 20
 
 
@@ -136,9 +136,11 @@ def test_history_is_the_chains_behind_endpoints_that_lag_and_fail(
     rpc: Rpc,
     enrolled: Callable[[], None],
     proxies: list[RpcProxy],
+    monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
     """Faults come and go with reorganisations; in the end the history is the honest chain's."""
+    monkeypatch.setattr(indexer_module, "NEAR", 9)
     source = random.Random(100 + seed)
     weather = Weather(rpc, enrolled, source)
     urls = ",".join(proxy.url for proxy in proxies)

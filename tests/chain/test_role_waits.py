@@ -57,14 +57,14 @@ def test_role_behind_a_lagging_endpoint_does_not_act_and_says_how_far(
         seen.append(sight.now)
         return []
 
-    rpc("anvil_mine", hex(50))
+    rpc("anvil_mine", hex(12))
     with capture_logs() as said:
         loop = threading.Thread(target=role._loop, args=(decide, None))
         loop.start()
         try:
             until(lambda: seen)
-            proxy.behind = 40
-            until(lambda: any("RPC is 40 blocks behind" in str(line) for line in said))
+            proxy.behind = 10
+            until(lambda: any("RPC is 10 blocks behind" in str(line) for line in said))
             before = len(seen)
             rpc("anvil_mine", hex(5))
             asked = len(proxy.asked)

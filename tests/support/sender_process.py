@@ -47,7 +47,6 @@ POINTS: dict[str, Callable[[], None]] = {
     "between store and broadcast": lambda: _patch(TxSender, "_broadcast", _killed_before),
     "between broadcast and receipt": lambda: _patch(TxSender, "_broadcast", _killed_after),
     "between receipt and note": lambda: _patch(TxSender, "_mark", _killed_before),
-    "after note": lambda: _patch(TxSender, "_mark", _killed_after),
 }
 """Where a process may be killed."""
 

@@ -48,6 +48,24 @@ contract StakeVaultTest is Assertions {
         assertEq(token.balanceOf(address(0xD00)), 400, "paid to the address the owner named");
     }
 
+    function test_vault_holdsLessThan128BitsOfMoney_andLimitsEndThere() public {
+        uint256 most = type(uint128).max;
+        token = new DevToken(address(this), most + 1);
+        vault = new StakeVault(address(token), address(this));
+        token.approve(address(vault), most + 1);
+        vault.fund(JOB, address(this), most - 1);
+        vm.expectRevert(abi.encodeWithSelector(IStakeVault.VaultFull.selector, most - 1, 2));
+        vault.deposit(2);
+        vault.deposit(1);
+        vm.expectRevert(abi.encodeWithSelector(IStakeVault.VaultFull.selector, most, 1));
+        vault.fund(JOB, address(this), 1);
+        vault.authorise(HOT, type(uint256).max);
+        (uint256 limit,) = vault.operatorOf(address(this), HOT);
+        assertEq(limit, most, "a limit above all money is none");
+        vault.credit(JOB, owner, most - 1);
+        assertEq(vault.creditOf(owner), most - 1, "all of it");
+    }
+
     function test_lock_stopsAtTheOperatorsLimit() public {
         vault.lock(owner, HOT, 500);
         vm.expectRevert(abi.encodeWithSelector(IStakeVault.OperatorLimit.selector, owner, HOT, 600, 500, 101));

@@ -18,6 +18,7 @@ from protocol.chain.client import connect, retrying
 from protocol.chain.create2 import install_factory, require_factory
 from protocol.chain.deploy import Progress, deploy
 from protocol.chain.deployment import Deployment
+from protocol.chain.endpoints import shown
 from protocol.chain.errors import BadAddressBook, ChainError, FactoryMissing
 from protocol.chain.plan import plan_market
 from protocol.runtime.settings import Settings
@@ -85,7 +86,7 @@ def deploy_market(
         return deploy(web3, deployer, file.config, file.token, salt=file.salt, progress=progress)
 
     # Whatever was sent before the connection broke is found again.
-    book = retrying(settings.rpc_url, run, time.sleep)
+    book = retrying(shown(settings.rpc_url), run, time.sleep)
     book.write(path)
     return book
 
@@ -104,4 +105,4 @@ def examine(settings: Settings) -> Examination:
             return Examination(book, reports, error)
         return Examination(book, reports, None)
 
-    return retrying(settings.rpc_url, run, time.sleep)
+    return retrying(shown(settings.rpc_url), run, time.sleep)

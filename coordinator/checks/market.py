@@ -10,6 +10,7 @@ from eth_typing import ChecksumAddress
 
 from coordinator.checks import Check, Result, State
 from protocol.chain.client import Chain
+from protocol.chain.endpoints import shown
 from protocol.chain.wallet import address_of, unlock
 from protocol.role.connection import open_chain
 from protocol.rules.amounts import whole
@@ -59,7 +60,8 @@ class _Market:
     def chain(self) -> list[Result]:
         """Opening the chain compares every contract with the audited code."""
         chain = self.connection
-        on = f"{self.settings.rpc_url}: chain {chain.deployment.chain_id}, block {chain.head()}"
+        where = shown(self.settings.rpc_url)
+        on = f"{where}: chain {chain.deployment.chain_id}, block {chain.head()}"
         code = f"the audited code, market {chain.deployment.market}"
         return [Result("chain", State.OK, on), Result("contracts", State.OK, code)]
 

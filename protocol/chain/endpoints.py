@@ -62,8 +62,7 @@ class Endpoints(JSONBaseProvider):
         failures = []
         for index in self._order():
             try:
-                self._check(index)
-                answer = _ask(self._providers[index], method, params)
+                answer = self._ask(self._providers, index, method, params)
             except Unanswered as error:
                 failures.append(f"{shown(self.urls[index])}: {error}")
                 continue
@@ -77,8 +76,7 @@ class Endpoints(JSONBaseProvider):
         """Yield what every other endpoint that answers says."""
         for index in self._order()[1:]:
             try:
-                self._check(index)
-                answer = _ask(self._lookouts[index], RPCEndpoint(method), params)
+                answer = self._ask(self._lookouts, index, RPCEndpoint(method), params)
             except Unanswered:
                 continue
             if "result" in answer:
@@ -109,10 +107,8 @@ class Endpoints(JSONBaseProvider):
 
     def _head_of(self, index: int) -> int | None:
         try:
-            self._check(index)
-            return int(
-                _ask(self._lookouts[index], RPCEndpoint("eth_blockNumber"), [])["result"], 16
-            )
+            answer = self._ask(self._lookouts, index, RPCEndpoint("eth_blockNumber"), [])
+            return int(answer["result"], 16)
         except (Unanswered, KeyError, ValueError, TypeError):
             return None
 
@@ -120,11 +116,15 @@ class Endpoints(JSONBaseProvider):
         count = len(self.urls)
         return [(self._current + step) % count for step in range(count)]
 
-    def _check(self, index: int) -> None:
-        """Ask an endpoint once which chain it serves."""
-        if index in self._checked:
-            return
-        answer = _ask(self._lookouts[index], RPCEndpoint("eth_chainId"), [])
+    def _ask(
+        self, providers: list[HTTPProvider], index: int, method: RPCEndpoint, params: Any
+    ) -> RPCResponse:
+        """Ask one endpoint, which has shown before which chain it serves."""
+        if index not in self._checked:
+            self._check(index, _ask(providers[index], RPCEndpoint("eth_chainId"), []))
+        return _ask(providers[index], method, params)
+
+    def _check(self, index: int, answer: RPCResponse) -> None:
         try:
             found = int(answer["result"], 16)
         except (KeyError, ValueError, TypeError):
@@ -136,8 +136,12 @@ class Endpoints(JSONBaseProvider):
         self._checked.add(index)
 
 
-def shown(url: str) -> str:
-    """A URL as people may see it: paths and passwords of endpoints are often secret keys."""
+def shown(urls: str) -> str:
+    """URLs as people may see them: paths and passwords of endpoints are often secret keys."""
+    return ", ".join(_bare(url.strip()) for url in urls.split(",") if url.strip())
+
+
+def _bare(url: str) -> str:
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}"

@@ -2,6 +2,7 @@
 
 from protocol.chain.client import Chain
 from protocol.chain.deployment import Deployment
+from protocol.chain.endpoints import shown
 from protocol.chain.errors import WrongChain
 from protocol.chain.fees import GWEI, FeePolicy
 from protocol.runtime.settings import Settings
@@ -14,7 +15,7 @@ def open_chain(settings: Settings) -> Chain:
     """
     deployment = Deployment.read(settings.deployment_path)
     if settings.chain_id is not None and settings.chain_id != deployment.chain_id:
-        raise WrongChain(settings.rpc_url, settings.chain_id, deployment.chain_id)
+        raise WrongChain(shown(settings.rpc_url), settings.chain_id, deployment.chain_id)
     return Chain(settings.rpc_url, deployment)
 
 

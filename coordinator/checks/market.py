@@ -10,7 +10,7 @@ from eth_typing import ChecksumAddress
 
 from coordinator.checks import Check, Result, State
 from protocol.chain.client import Chain
-from protocol.chain.endpoints import shown
+from protocol.chain.endpoints import TOLERATED, shown
 from protocol.chain.wallet import address_of, unlock
 from protocol.role.connection import open_chain
 from protocol.rules.amounts import whole
@@ -63,7 +63,26 @@ class _Market:
         where = shown(self.settings.rpc_url)
         on = f"{where}: chain {chain.deployment.chain_id}, block {chain.head()}"
         code = f"the audited code, market {chain.deployment.market}"
-        return [Result("chain", State.OK, on), Result("contracts", State.OK, code)]
+        found = [Result("chain", State.OK, on), Result("contracts", State.OK, code)]
+        return found + self._endpoints(chain)
+
+    def _endpoints(self, chain: Chain) -> list[Result]:
+        """Where several are named, those that would be no help."""
+        heads = chain.endpoints.heads()
+        if len(heads) == 1:
+            return []
+        best = max((head for _, head in heads if head is not None), default=0)
+        silent = [f"{url} does not answer" for url, head in heads if head is None]
+        late = [
+            f"{url} is {best - head} blocks behind"
+            for url, head in heads
+            if head is not None and best - head > TOLERATED
+        ]
+        if not silent + late:
+            finding = f"{len(heads)} of {len(heads)} answer and agree on the head"
+            return [Result("endpoints", State.OK, finding)]
+        fix = "Mend it, or take it out of GRADPROOF_RPC_URL: it is asked when another one fails."
+        return [Result("endpoints", State.WARN, "; ".join(silent + late), fix)]
 
     def clock(self) -> list[Result]:
         """Blocks carry the time: an old head, or one from the future, names what is wrong."""

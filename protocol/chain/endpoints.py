@@ -88,7 +88,7 @@ class Endpoints(JSONBaseProvider):
         if len(self.urls) == 1 or now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        heads = {i: head for i in range(len(self.urls)) if (head := self._head_of(i)) is not None}
+        heads = {i: head for i, (_, head) in enumerate(self.heads()) if head is not None}
         if not heads:
             return
         best = max(heads, key=heads.__getitem__)
@@ -97,6 +97,10 @@ class Endpoints(JSONBaseProvider):
         if behind > TOLERATED:
             log.warning("leaving an endpoint that lags", url=self.name, blocks=behind)
             self._current = best
+
+    def heads(self) -> list[tuple[str, int | None]]:
+        """Every endpoint as people may see it, and its newest block, None where it is silent."""
+        return [(shown(url), self._head_of(index)) for index, url in enumerate(self.urls)]
 
     def note(self, head: int) -> int:
         """Take note of a head; returns by how many blocks it is behind the best one seen."""

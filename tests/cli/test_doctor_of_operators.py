@@ -14,13 +14,14 @@ from coordinator.checks import host as host_checks
 from coordinator.checks import market as market_checks
 from coordinator.devnet import Devnet
 from coordinator.faucet import fund
-from protocol.chain.client import Call, Chain
+from protocol.chain.client import Call, Chain, connect
 from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import open_database
 from protocol.rules.amounts import UNITS
 from protocol.rules.records import Address
 from protocol.runtime.settings import Settings, load_settings
 from tests.support.command_line import Gradproof
+from tests.support.rpc_proxy import run_proxy
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,30 @@ def test_operator_with_everything_canWork(
     assert {r.state for r in results.values()} == {State.OK}
     assert results["allowance"].finding == "0 of 5 tokens are locked"
     assert results["bond"].finding == "10 tokens free, 0 locked"
+
+
+def test_endpoints_thatAreNoHelp_areTold(
+    home: Path, devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "endpoints" not in found(load_settings())
+    monkeypatch.setenv("GRADPROOF_RPC_URL", f"{devnet.rpc_url}, {devnet.rpc_url}")
+    assert found(load_settings())["endpoints"].state is State.OK
+    monkeypatch.setenv("GRADPROOF_RPC_URL", f"{devnet.rpc_url},http://127.0.0.1:9/v3/secret")
+    told = found(load_settings())["endpoints"]
+    assert told.state is State.WARN
+    assert told.finding == "http://127.0.0.1:9 does not answer"
+    with run_proxy(devnet.rpc_url) as proxy:
+        proxy.behind = 40
+        monkeypatch.setenv("GRADPROOF_RPC_URL", f"{devnet.rpc_url},{proxy.url}")
+        until = time.monotonic() + 60
+        while chain_head(devnet) < 50:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert f"{proxy.url} is 4" in found(load_settings())["endpoints"].finding
+
+
+def chain_head(devnet: Devnet) -> int:
+    return int(connect(devnet.rpc_url, None).eth.block_number)
 
 
 def test_clock_thatIsWrong_isTold(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

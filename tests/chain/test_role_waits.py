@@ -1,9 +1,10 @@
-"""A role whose endpoint lags waits and says so; it acts again when the endpoint has caught up."""
+"""A role waits where acting would be in vain: behind a lagging endpoint, and without gas."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from structlog.testing import capture_logs
 
 from protocol.chain.anvil import Anvil
 from protocol.chain.deployment import Deployment
+from protocol.chain.errors import InsufficientFunds
+from protocol.role.actions import Answer
 from protocol.role.service import RoleService
 from protocol.role.sight import Sight
-from protocol.rules.records import Address
+from protocol.rules.records import Address, JobId, Stage
 from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
 from tests.support.rpc_proxy import RpcProxy, run_proxy
@@ -78,3 +81,21 @@ def test_role_behind_a_lagging_endpoint_does_not_act_and_says_how_far(
             loop.join()
     assert sum("blocks behind" in str(line) for line in said) == 1, "said once, not at every look"
     assert not any("refused" in str(line) for line in said)
+
+
+def test_role_without_gas_says_so_before_it_computes(
+    role: RoleService, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[object] = []
+    monkeypatch.setattr(role.answerer, "answer", lambda *what: computed.append(what))
+    monkeypatch.setattr(role.openings, "save", lambda _: None)
+    round_ = SimpleNamespace(included=0)
+    job = SimpleNamespace(past=None, round=round_, open_round=object())
+    sight: Any = SimpleNamespace(jobs={1: job})
+    task = Answer(JobId(1), 0, Stage.WORK, 0, 0)
+    role._act(sight, task)
+    assert len(computed) == 1
+    rpc("anvil_setBalance", role.sender.address, hex(10**6))
+    with pytest.raises(InsufficientFunds, match="wei for gas"):
+        role._act(sight, task)
+    assert len(computed) == 1

@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eth_account import Account
 
-from benchmarks.gas import Metered
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
 from protocol.chain.client import Chain, connect
 from protocol.chain.deploy import deploy
@@ -32,6 +31,7 @@ from protocol.chain.indexer import NEAR, Indexer
 from protocol.chain.market_config import DEV_CONFIG
 from protocol.database.opening import open_database
 from protocol.rules.records import Windows
+from tests.support.metered import Metered, Setting
 from tests.support.postgres import run_postgres
 from tests.support.rpc_proxy import run_proxy
 
@@ -41,10 +41,12 @@ Log = dict[str, Any]
 
 def play_round(chain: Chain) -> tuple[list[Log], list[Log]]:
     """Logs of enrolment, and of one job with one round of 16 tasks."""
-    play = Metered(chain, apart=False)
+    setting = Setting(tasks=16, checks=3, slots=4, rounds=1, verifiers=14)
+    play = Metered(chain, setting)
     play.raise_curtain()
     before = chain.head()
-    play.open_round(tasks=16, checks=3, rounds=1, min_workers=4, windows=Windows(*[100] * 11))
+    windows = Windows(*[100] * 11)
+    play.open_round(tasks=16, checks=3, rounds=1, min_workers=4, windows=windows)
     play.honest_round()
     first = chain.deployment.block
     return chain.logs(first, before), chain.logs(before + 1, chain.head())

@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup servers demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
+.PHONY: setup servers fleet demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
   test-kubo invariants mutants coverage slither halmos gas
 
 # --- set-up: quick when nothing changed ---------------------------------------------------------
@@ -60,6 +60,10 @@ test-kubo: setup
 # The property tests on new random cases; what fails is printed so that it can be repeated.
 explore: setup
 	$(PY) -m pytest --hypothesis-profile=default --timeout 3600 $$(grep -rl "hypothesis" tests --include="test_*.py")
+
+# A market with PostgreSQL and Redis whose consumers, worker and broker are killed in their tasks.
+fleet: setup
+	GRADPROOF_FLEET=all $(PY) -m pytest tests/fleet $(ARGS)
 
 # --- numerics, beyond what the gate runs --------------------------------------------------------------
 

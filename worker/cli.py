@@ -23,6 +23,26 @@ def group() -> None:
 
 
 @app.command()
+def compute(
+    queue: Annotated[
+        str | None, typer.Option(help="Queue to compute for; else GRADPROOF_QUEUE.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Name of the device to compute on, which one consumer holds.")
+    ] = "cpu",
+) -> None:
+    """Compute for the roles of one operator, until stopped. Needs no key and no chain."""
+    import os
+
+    from protocol.role.computing import run_consumer
+    from protocol.runtime.start import start_process
+
+    if queue is not None:
+        os.environ["GRADPROOF_QUEUE"] = queue  # held to the same rules as the variable
+    run_consumer(start_process(), device)
+
+
+@app.command()
 def run(
     slots: Annotated[int, typer.Option(help="Slots to join each job with.", min=1)] = 1,
     smallest_reward: Annotated[

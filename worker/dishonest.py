@@ -4,6 +4,7 @@ Each takes an honestly computed result and spoils it; the witness stays the hone
 strongest form: only the numbers are wrong.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from protocol.exact import result_root
-from protocol.role.answers import Tamper
-from protocol.rules.history import JobHistory, RoundHistory
+from protocol.role.computer import Tamper
+from protocol.role.computing import embedded_main
+from protocol.rules.records import JobId
 from protocol.training.model import LOSS
 from protocol.training.program import Result
 
@@ -48,7 +50,7 @@ def tamper_with(mode: str) -> Tamper:
         return _Stale()
     spoil = SPOILS[mode]
 
-    def tamper(_past: JobHistory, _record: RoundHistory, result: Result) -> Result:
+    def tamper(_job: JobId, result: Result) -> Result:
         return result if result.is_nonfinite else _with(result, spoil(result.tensors))
 
     return tamper
@@ -60,10 +62,14 @@ class _Stale:
     def __init__(self) -> None:
         self._first: dict[int, Result] = {}
 
-    def __call__(self, past: JobHistory, _record: RoundHistory, result: Result) -> Result:
-        kept = self._first.setdefault(past.job, result)
+    def __call__(self, job: JobId, result: Result) -> Result:
+        kept = self._first.setdefault(job, result)
         return replace(kept, witness=result.witness)
 
 
 def _with(result: Result, tensors: dict[str, Tensor]) -> Result:
     return replace(result, tensors=tensors, root=result_root(tensors))
+
+
+if __name__ == "__main__":
+    embedded_main(tamper_with(sys.argv[1]))

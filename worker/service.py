@@ -1,14 +1,20 @@
 """The worker: pull a task, compute it, seal it, open it, be paid."""
 
+import sys
+from collections.abc import Sequence
+
 from protocol.chain.anvil import DEV_CHAIN_ID
 from protocol.chain.deployment import Deployment
 from protocol.chain.wallet import unlock
+from protocol.fleet.embedded import COMMAND
 from protocol.role.service import RoleService
 from protocol.rules.errors import RuleError
 from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
 from worker.claim import Limits, decide
-from worker.dishonest import tamper_with
+
+CHEAT = (sys.executable, "-m", "worker.dishonest")
+"""Starts a consumer that cheats in the mode that follows."""
 
 
 def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None) -> None:
@@ -20,6 +26,13 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             why="--dishonest exists for demonstrations on a development chain.",
             fix="Leave --dishonest out.",
         )
+    consumer: Sequence[str] = COMMAND
+    device = "cpu"
+    if dishonest is not None:
+        # A queue of its own: no honest consumer computes for it, and it for no honest role.
+        settings = settings.model_copy(update={"queue": f"cheat-{dishonest}"})
+        device = settings.queue
+        consumer = (*CHEAT, dishonest)
     account = unlock(settings.wallet_path(settings.operator), settings.password.get_secret_value())
     with open_store(settings.apis, settings.gateways) as store:
         service = RoleService(
@@ -28,6 +41,7 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             account,
             settings.provider_address(),
             settings.home / "worker",
-            None if dishonest is None else tamper_with(dishonest),
+            consumer,
+            device,
         )
         service.run(lambda sight: decide(sight, limits))

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
-from protocol.database.errors import DatabaseUnusable
+from protocol.database.errors import DatabaseUnavailable, DatabaseUnusable
 
 WAIT_SECONDS = 30.0
 """How long a SQLite writer waits for its turn; eight at once have waited less than two seconds."""
@@ -15,13 +15,23 @@ WAIT_SECONDS = 30.0
 def make_engine(place: Path | str | None, schema: str = "public") -> Engine:
     """Name the database at a path or URL, None for memory; nothing is contacted yet.
 
-    Raises DatabaseUnusable.
+    Raises DatabaseUnusable. Whoever uses the engine while the database is away is told so by
+    DatabaseUnavailable.
     """
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)
         place = f"sqlite:///{place}"
     url = _url(place or "sqlite://")
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url, schema)
+    engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url, schema)
+    shown = url.render_as_string(hide_password=True)
+
+    @event.listens_for(engine, "handle_error")
+    def _say_what_is_wrong(context: ExceptionContext) -> None:
+        # The pool's own question whether a connection is alive has an answer of its own.
+        if isinstance(context.sqlalchemy_exception, OperationalError) and not context.is_pre_ping:
+            raise DatabaseUnavailable(shown, str(context.original_exception)) from None
+
+    return engine
 
 
 def _url(address: str) -> URL:
@@ -57,6 +67,8 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         # A deferred transaction that turns into a writer fails under load; an immediate one waits.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Whoever only reads says so, and neither waits for writers nor holds them up.
+        only_reads = connection.get_execution_options().get("only_reads", False)
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     return engine

@@ -6,10 +6,8 @@ Two processes that start together do not both migrate: the second waits and find
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
 
 from protocol.database.engines import make_engine
-from protocol.database.errors import DatabaseUnavailable
 from protocol.database.migrate import migrate
 from protocol.runtime.settings import Settings
 
@@ -26,11 +24,8 @@ def open_database(place: Path | str | None, schema: str = "public") -> Engine:
             if engine.dialect.name == "postgresql":
                 _enter_schema(connection, schema)
             migrate(connection)
-    except Exception as error:
+    except Exception:
         engine.dispose()
-        if isinstance(error, OperationalError):
-            shown = engine.url.render_as_string(hide_password=True)
-            raise DatabaseUnavailable(shown, str(error.orig)) from None
         raise
     return engine
 
@@ -41,6 +36,14 @@ def role_database(settings: Settings, home: Path) -> Engine:
     if url:
         return open_database(url, schema=home.name)
     return open_database(home / "chain.sqlite")
+
+
+def fleet_database(settings: Settings) -> Engine:
+    """The database of computations, which the roles and consumers of one operator share."""
+    url = settings.database.get_secret_value()
+    if url:
+        return open_database(url, schema="fleet")
+    return open_database(settings.home / "fleet" / "leases.sqlite")
 
 
 def _enter_schema(connection: Connection, schema: str) -> None:

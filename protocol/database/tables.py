@@ -1,12 +1,12 @@
 """Every table, as this release reads and writes it; `migrations` says how it came about.
 
 The tables of blocks and logs can be deleted at any time, the table of transactions only when
-nothing is under way.
+nothing is under way, and that of computations at the price of computing again.
 """
 
 from typing import Any
 
-from sqlalchemy import JSON, LargeBinary, String
+from sqlalchemy import JSON, Float, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -45,3 +45,36 @@ class TransactionRow(Base):
     state: Mapped[str] = mapped_column(String(10), index=True)  # sent, mined, reverted
     attempt: Mapped[int] = mapped_column(default=1)
     sent_block: Mapped[int]
+
+
+class ComputationRow(Base):
+    """A computation that a role asked for, who has it on lease, and what came of it.
+
+    Moments are seconds since 1970 by the database's clock.
+    """
+
+    __tablename__ = "computation"
+    queue: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    market: Mapped[str] = mapped_column(String(100), index=True)
+    job: Mapped[int]
+    round: Mapped[int]
+    description: Mapped[dict[str, Any]] = mapped_column(JSON)
+    deadline: Mapped[int]  # block; the earliest one is computed first
+    state: Mapped[str] = mapped_column(String(10), index=True)  # waiting, leased, done, failed
+    # The lease. The token rises with every grant: whoever holds an older one is not heard.
+    token: Mapped[int] = mapped_column(default=0)
+    leased_at: Mapped[float] = mapped_column(Float(53), default=0.0)
+    lease_until: Mapped[float] = mapped_column(Float(53), default=0.0)
+    consumer: Mapped[str] = mapped_column(String(200), default="")
+    # Attempts that came to nothing.
+    vanished: Mapped[int] = mapped_column(default=0)
+    errors: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(String(2000), default="")
+    not_before: Mapped[float] = mapped_column(Float(53), default=0.0)
+    # The answer; `cids` are noted before anything is published.
+    cids: Mapped[list[str]] = mapped_column(JSON, default=list)
+    root: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    cid: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    witness: Mapped[bytes | None] = mapped_column(LargeBinary)
+    seconds: Mapped[float] = mapped_column(Float(53), default=0.0)

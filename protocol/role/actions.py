@@ -11,7 +11,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from protocol.role.openings import Opening
+from protocol.role.openings import Key, Opening
 from protocol.role.sight import JobSight, Sight
 from protocol.rules.history import Seal
 from protocol.rules.records import JobId, Phase, Stage
@@ -19,13 +19,18 @@ from protocol.rules.records import JobId, Phase, Stage
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Compute a question, publish the result, keep the opening. Nothing is sent yet."""
+    """Have a question computed and its result published, keep the opening. Nothing is sent yet."""
 
     job: JobId
     round: int
     stage: Stage
     question: int
     seat: int
+
+    @property
+    def key(self) -> Key:
+        """Which seat it is for."""
+        return (self.job, self.round, self.stage, self.question, self.seat)
 
 
 @dataclass(frozen=True, slots=True)

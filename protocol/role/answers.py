@@ -1,135 +1,134 @@
-"""Answering a question: compute it, write its files, publish them, make the opening.
+"""Answering a question: have it computed, keep what was published, make the opening.
 
 A task and an update are answered the same way by whoever is asked: worker, verifier, panel,
 coordinator. An answer is a pure function of public inputs, so it is kept and used again when the
 same question comes back in another stage.
 """
 
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-import structlog
-
-from protocol.role.job_files import JobFiles
+from protocol.fleet.bell import Bell
+from protocol.fleet.computation import Computation, Included, Work
+from protocol.fleet.leases import Answered, Leases
 from protocol.role.openings import Opening, make_opening, new_salt
 from protocol.role.pins import Pins
-from protocol.rules.history import JobHistory, RoundHistory
-from protocol.rules.records import ZERO32, Address, JobId, Outcome, Stage, bits
+from protocol.rules.history import JobHistory, MarketHistory, RoundHistory
+from protocol.rules.records import Address, Ending, JobId, Outcome, Stage, bits
 from protocol.rules.sealing import SealContext
-from protocol.training.bundle import write_bundle
-from protocol.training.program import Result, compute_task, compute_update
-
-log = structlog.get_logger()
-Tamper = Callable[[JobHistory, RoundHistory, Result], Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """An answer, before it is bound to a seat."""
-
-    root: bytes
-    cid: bytes
-    witness: bytes
+from protocol.storage.cid import Cid
 
 
 class Answerer:
-    """Computes on behalf of one provider; `tamper` may spoil results (tests and the demo)."""
+    """Asks consumers on behalf of one provider."""
 
     def __init__(
         self,
-        files: JobFiles,
+        leases: Leases,
+        bell: Bell,
         pins: Pins,
-        folder: Path,
         chain_id: int,
         market: Address,
         provider: Address,
-        tamper: Tamper | None = None,
     ) -> None:
-        self.files = files
+        self.leases = leases
+        self.bell = bell
         self.pins = pins
-        self.folder = folder
         self.chain_id = chain_id
         self.market = market
         self.provider = provider
-        self.tamper = tamper
-        self._computed: dict[tuple[JobId, int, int, int], Computed] = {}
+        self._awaited: set[str] = set()
 
-    def answer(
-        self,
-        past: JobHistory,
-        record: RoundHistory,
-        stage: Stage,
-        question: int,
-        seat: int,
-        included: int,
-    ) -> Opening:
-        """The opening of one seat: computed now, or remembered from another stage.
+    @property
+    def place(self) -> str:
+        """The market's name among all markets."""
+        return f"{self.chain_id}/{self.market}"
+
+    def find(
+        self, past: JobHistory, record: RoundHistory, question: int, included: int, deadline: int
+    ) -> Answered | None:
+        """What a question's answer is; None while it is computed, which this sees to.
 
         `included` is the bitmap of tasks in the update; it matters for the update's question only.
+        Raises ComputationFailed, DatabaseUnavailable.
         """
+        wanted = describe(self.place, past, record, question, included)
+        found = self.leases.answer(wanted.key)
+        if found is None:
+            self._awaited.add(wanted.key)
+            if self.leases.ask(wanted, deadline):
+                self.bell.ring()
+            return None
+        self._awaited.discard(wanted.key)
+        self._hold(past.job, found.cids)
+        return found
+
+    def open(
+        self, past: JobHistory, number: int, stage: Stage, question: int, seat: int, found: Answered
+    ) -> Opening:
+        """The opening of one seat with this answer."""
         context = SealContext(
-            self.chain_id, self.market, past.job, record.number, question, stage, self.provider
+            self.chain_id, self.market, past.job, number, question, stage, self.provider
         )
-        done = self.compute(past, record, question, included)
+        done = found.computed
         return make_opening(context, seat, done.root, done.cid, done.witness, new_salt())
 
-    def compute(
-        self, past: JobHistory, record: RoundHistory, question: int, included: int
-    ) -> Computed:
-        """Compute and publish one question."""
-        is_update = question == past.terms.update_question
-        key = (past.job, record.number, question, included if is_update else 0)
-        if key not in self._computed:
-            result = (
-                self._update(past, record, included)
-                if is_update
-                else self._task(past, record, question)
-            )
-            self._computed[key] = self._publish(past, record, question, result)
-        return self._computed[key]
+    def has_news(self) -> bool:
+        """Tell whether something that was awaited is there."""
+        if not self._awaited or not self.leases.any_answered(sorted(self._awaited)):
+            return False
+        # The next tick asks again for what is still wanted.
+        self._awaited.clear()
+        return True
 
-    def forget(self, job: JobId) -> None:
-        """Drop the answers and the files of a job that is over."""
-        for key in [key for key in self._computed if key[0] == job]:
-            del self._computed[key]
-        for folder in self.folder.glob(f"{job}-*-*"):
-            shutil.rmtree(folder)
+    def tidy(self, market: MarketHistory, block: int) -> None:
+        """Forget what nobody needs any more: windows that closed, rounds and jobs that are over."""
+        self.leases.expire(self.place, block)
+        for (place, job), oldest in self.leases.jobs().items():
+            past = market.jobs.get(job)
+            if place != self.place or past is None or oldest >= _first(past):
+                continue
+            # INVARIANT: what was published is in the ledger of pins before it is forgotten here.
+            for cids in self.leases.noted(place, job, _first(past)):
+                self._hold(job, cids)
+            self.leases.drop(place, job, _first(past))
 
-    def _task(self, past: JobHistory, record: RoundHistory, task: int) -> Result:
-        files = self.files
-        state = files.state(past, record.state_root, record.state_cid)
-        result = compute_task(files.manifest(past), state, files.dataset(past), record.number, task)
-        if self.tamper is not None:
-            result = self.tamper(past, record, result)
-        return result
+    def _hold(self, job: JobId, cids: tuple[str, ...]) -> None:
+        if cids:
+            bundle, *shards = (Cid.parse(cid) for cid in cids)
+            self.pins.hold(job, bundle, shards, stays=False)
 
-    def _update(self, past: JobHistory, record: RoundHistory, included: int) -> Result:
-        files = self.files
-        state = files.state(past, record.state_root, record.state_cid)
-        results = {}
-        for task in bits(included):
-            outcome = revealed(record, task)
-            assert outcome is not None, "only revealed tasks are included"
-            results[task] = files.result(past, outcome.root, outcome.cid)
-        return compute_update(files.manifest(past), state, results, files.dataset(past))
 
-    def _publish(
-        self, past: JobHistory, record: RoundHistory, question: int, result: Result
-    ) -> Computed:
-        if result.is_nonfinite:
-            return Computed(result.root, ZERO32, result.witness)
-        folder = self.folder / f"{past.job}-{record.number}-{question}"
-        shutil.rmtree(folder, ignore_errors=True)
-        bundle = write_bundle(result.tensors, folder)
-        self.pins.hold(past.job, bundle.cid, bundle.shard_cids, stays=False)
-        for path in (*bundle.shard_paths, bundle.index_path):
-            self.files.store.publish(path)
-        return Computed(bundle.root, bundle.index_digest, result.witness)
+def describe(
+    place: str, past: JobHistory, record: RoundHistory, question: int, included: int
+) -> Computation:
+    """A question as a consumer needs it."""
+    terms = past.terms
+    chosen = []
+    for task in bits(included) if question == terms.update_question else ():
+        outcome = revealed(record, task)
+        assert outcome is not None, "only revealed tasks are included"
+        chosen.append(Included(task, outcome.root, outcome.cid))
+    return Computation(
+        market=place,
+        job=past.job,
+        terms=Work(
+            terms.manifest, terms.genesis_root, terms.genesis_cid, terms.rounds, terms.tasks
+        ),
+        round=record.number,
+        question=question,
+        state_root=record.state_root,
+        state_cid=record.state_cid,
+        included=tuple(chosen),
+    )
 
 
 def revealed(record: RoundHistory, task: int) -> Outcome | None:
     """The outcome that a task's worker has opened."""
     work = record.seal(Stage.WORK, task)
     return None if work is None else work.outcome
+
+
+def _first(past: JobHistory) -> int:
+    """The oldest round that may still need an answer."""
+    record = past.open_round
+    if record is None or past.ending != Ending.NONE:
+        return past.forgotten + len(past.rounds)
+    return record.number

@@ -7,11 +7,11 @@ allows.
 
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
 from protocol.rules.errors import GradproofError
-from protocol.rules.history import JobHistory
 from protocol.rules.records import JobId
 from protocol.storage.cache import Cache
 from protocol.storage.cid import Cid
@@ -30,6 +30,30 @@ FETCH_SECONDS = 60.0
 TOKENIZER_LIMIT = 16 << 20
 
 
+class Terms(Protocol):
+    """What is on chain of a job's files: digests, and counts that the manifest repeats."""
+
+    @property
+    def manifest(self) -> bytes: ...
+    @property
+    def genesis_root(self) -> bytes: ...
+    @property
+    def genesis_cid(self) -> bytes: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def tasks(self) -> int: ...
+
+
+class Described(Protocol):
+    """A job as far as its files go: its history, or the description of a computation."""
+
+    @property
+    def job(self) -> JobId: ...
+    @property
+    def terms(self) -> Terms: ...
+
+
 class ManifestDiffers(GradproofError):
     """The manifest does not say what the job's terms say."""
 
@@ -45,7 +69,7 @@ class JobFiles:
         self._states: dict[bytes, dict[str, Tensor]] = {}
         self._loans: dict[JobId, ExitStack] = {}
 
-    def manifest(self, past: JobHistory) -> Manifest:
+    def manifest(self, past: Described) -> Manifest:
         """The job's manifest; raises StorageError, ManifestError or ManifestDiffers."""
         if past.job not in self._manifests:
             manifest = Manifest.parse(self._document(past.terms.manifest))
@@ -53,7 +77,7 @@ class JobFiles:
             self._manifests[past.job] = manifest
         return self._manifests[past.job]
 
-    def dataset(self, past: JobHistory) -> Dataset:
+    def dataset(self, past: Described) -> Dataset:
         """The job's training and evaluation tokens."""
         if past.job not in self._datasets:
             manifest = self.manifest(past)
@@ -69,6 +93,10 @@ class JobFiles:
                 self._loans[past.job] = loans.pop_all()
         return self._datasets[past.job]
 
+    def opened(self) -> set[JobId]:
+        """The jobs for which something is open."""
+        return set(self._manifests) | set(self._datasets)
+
     def close(self, job: JobId) -> None:
         """Give back what was opened for a job that is over."""
         self._manifests.pop(job, None)
@@ -76,24 +104,24 @@ class JobFiles:
         if job in self._loans:
             self._loans.pop(job).close()
 
-    def tokenizer(self, past: JobHistory) -> bytes | None:
+    def tokenizer(self, past: Described) -> bytes | None:
         """The published tokenizer of a BPE job; None where tokens are bytes."""
         cid = self.manifest(past).tokenizer.cid
         if cid is None:
             return None
         return self.store.fetch_bytes(cid, TOKENIZER_LIMIT, timeout=FETCH_SECONDS)
 
-    def state(self, past: JobHistory, root: bytes, cid: bytes) -> dict[str, Tensor]:
+    def state(self, past: Described, root: bytes, cid: bytes) -> dict[str, Tensor]:
         """A state of the job: parameters, moments, step, validation loss."""
         if root not in self._states:
             self._states = {root: self._bundle(schema(self.manifest(past)), root, cid)}
         return self._states[root]
 
-    def result(self, past: JobHistory, root: bytes, cid: bytes) -> dict[str, Tensor]:
+    def result(self, past: Described, root: bytes, cid: bytes) -> dict[str, Tensor]:
         """A revealed result: clipped gradients and loss."""
         return self._bundle(result_schema(self.manifest(past)), root, cid)
 
-    def state_files(self, past: JobHistory, cid: bytes) -> tuple[bytes, tuple[ShardFile, ...]]:
+    def state_files(self, past: Described, cid: bytes) -> tuple[bytes, tuple[ShardFile, ...]]:
         """The index of a state, and the shards that it names."""
         index = self._document(cid)
         return index, list_shards(index, schema(self.manifest(past)))
@@ -115,7 +143,7 @@ class JobFiles:
         return self.store.fetch_bytes(Cid.raw(digest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
 
 
-def _check_against_terms(manifest: Manifest, past: JobHistory) -> None:
+def _check_against_terms(manifest: Manifest, past: Described) -> None:
     terms = past.terms
     pairs = {
         "rounds": (manifest.rounds, terms.rounds),

@@ -93,6 +93,9 @@ class OpeningStore:
         """A copy of what is known, by seat."""
         return dict(self._known)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._known
+
     def save(self, opening: Opening) -> None:
         """Write `opening` for good; an earlier one of the same seat is never replaced."""
         if opening.key in self._known:

@@ -18,9 +18,13 @@ from protocol.chain.errors import ChainError, ContractRejected
 from protocol.chain.freshness import fresh_head
 from protocol.chain.indexer import Indexer
 from protocol.chain.tx_sender import TxSender
-from protocol.database.opening import role_database
+from protocol.database.errors import DatabaseUnavailable
+from protocol.database.opening import fleet_database, role_database
+from protocol.fleet.bell import Bell
+from protocol.fleet.embedded import COMMAND, EmbeddedConsumer
+from protocol.fleet.leases import Leases
 from protocol.role.actions import Action, Answer, Hold, Prove, Send
-from protocol.role.answers import Answerer, Tamper, revealed
+from protocol.role.answers import Answerer, revealed
 from protocol.role.connection import fee_policy, open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
@@ -55,7 +59,8 @@ class RoleService:
         account: LocalAccount,
         provider: Address,
         home: Path,
-        tamper: Tamper | None = None,
+        consumer: Sequence[str] = COMMAND,
+        device: str = "cpu",
     ) -> None:
         self.settings = settings
         self.chain = open_chain(settings)
@@ -67,15 +72,18 @@ class RoleService:
         self.files = JobFiles(store, cache)
         pins = open_pins(settings)
         self.keeper = Keeper(self.files, pins)
+        self.leases = Leases(
+            fleet_database(settings), settings.queue, seconds=settings.lease_seconds
+        )
         self.answerer = Answerer(
-            self.files,
+            self.leases,
+            Bell(settings),
             pins,
-            home / "results",
             deployment.chain_id,
             deployment.market,
             provider,
-            tamper,
         )
+        self.consumer = EmbeddedConsumer(settings, consumer, device)
         indexer = Indexer(
             self.chain, engine, confirmations=settings.confirmations, remember=REMEMBERED
         )
@@ -97,32 +105,33 @@ class RoleService:
         )
         self.outbox = Outbox(self.sender, self.watch.acted)
         self._stopping = False
-        self._said: tuple[type[ChainError] | None, float] = (None, 0.0)
+        self._said: tuple[type[GradproofError] | None, float] = (None, 0.0)
 
     def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
         """Loop until SIGTERM or SIGINT; `after` sees every sight once it has been acted on."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        with self.watch:
+        with self.watch, self.consumer:
             self._loop(decide, after)
 
     def _loop(self, decide: Decide, after: Callable[[Sight], None] | None) -> None:
         head = -1
         while not self._stopping:
             try:
+                self.consumer.tend()
                 newest = fresh_head(self.chain, self.settings.head_seconds)
-                if newest != head:
+                if newest != head or self.answerer.has_news():
                     head = newest
                     with self.watch.tick():
                         self.tick(decide, after)
                     self._said = (None, 0.0)
                 self.watch.turned()
-            except ChainError as error:
+            except (ChainError, DatabaseUnavailable) as error:
                 self._say(error)
                 self.watch.turned(str(error))
             time.sleep(self.settings.poll_seconds)
 
-    def _say(self, error: ChainError) -> None:
+    def _say(self, error: GradproofError) -> None:
         """Log what goes wrong, the same kind of trouble only now and then."""
         now = time.monotonic()
         if self._said[0] is not type(error) or now - self._said[1] >= REPEAT_SECONDS:
@@ -138,17 +147,18 @@ class RoleService:
             actions = [action for action in decide(sight) if action not in done]
             if not actions:
                 break
-            # What only needs sending goes first: computing may outlast a window.
+            # What only needs sending goes first: fetching may outlast a window.
             action = next((a for a in actions if isinstance(a, Send | Prove)), actions[0])
             done.add(action)
             self._act(sight, action)
-            if isinstance(action, Answer):
-                # Time has passed: look again before sealing.
+            if isinstance(action, Answer) and action.key in self.openings:
+                # The next turn seals what is on disk now.
                 sight = self.observer.observe()
         if after is not None:
             after(sight)
-        for job in self.keeper.let_go(sight.market):
-            self.answerer.forget(job)
+        self.answerer.tidy(sight.market, sight.now)
+        self.watch.fleet(self.leases.depth(), self.leases.lease_age())
+        self.keeper.let_go(sight.market)
         self.watch.saw(sight)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -186,21 +196,20 @@ class RoleService:
         record = js.open_round
         assert record is not None
         self.sender.require_gas()  # before the work: what cannot be sealed earns nothing
-        began = time.monotonic()
-        stage = action.stage.name.lower()
-        with self.watch.computing(stage):
-            opening = self.answerer.answer(
-                js.past, record, action.stage, action.question, action.seat, js.round.included
-            )
-        self.openings.save(opening)
-        self.watch.acted("answer", "done")
-        log.info(
-            "computed",
-            stage=stage,
-            question=action.question,
-            round=action.round,
-            seconds=round(time.monotonic() - began, 2),
+        found = self.answerer.find(
+            js.past, record, action.question, js.round.included, js.round.deadline
         )
+        if found is None:
+            return  # a consumer is at it; the tick after it has finished comes back here
+        self.openings.save(
+            self.answerer.open(
+                js.past, action.round, action.stage, action.question, action.seat, found
+            )
+        )
+        stage = action.stage.name.lower()
+        self.watch.computed(stage, found.seconds)
+        self.watch.acted("answer", "done")
+        log.info("answered", stage=stage, question=action.question, round=action.round)
 
     def _hold(self, sight: Sight, action: Hold) -> None:
         """Post which results are here whole; what does not arrive or verify is not."""
@@ -208,15 +217,16 @@ class RoleService:
         record = js.open_round
         assert record is not None
         bitmap = 0
-        for task in range(js.past.terms.tasks):
-            outcome = revealed(record, task)
-            if outcome is None or not is_finite(outcome):
-                continue
-            try:
-                self.files.result(js.past, outcome.root, outcome.cid)
-                bitmap |= 1 << task
-            except GradproofError as error:
-                log.warning("result not held", task=task, error=str(error))
+        with self.watch.busy("gather"):
+            for task in range(js.past.terms.tasks):
+                outcome = revealed(record, task)
+                if outcome is None or not is_finite(outcome):
+                    continue
+                try:
+                    self.files.result(js.past, outcome.root, outcome.cid)
+                    bitmap |= 1 << task
+                except GradproofError as error:
+                    log.warning("result not held", task=task, error=str(error))
         key = f"{action.job}/{action.round}/gather/{action.seat}"
         self.outbox.send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
 

@@ -81,14 +81,22 @@ class Watch:
         self.metrics.last_tick.set_to_current_time()
 
     @contextmanager
-    def computing(self, stage: str) -> Iterator[None]:
-        """One answer is being computed."""
-        self.pulse.busy(stage)
+    def busy(self, with_what: str) -> Iterator[None]:
+        """The loop does something that may take long."""
+        self.pulse.busy(with_what)
         try:
-            with self.metrics.compute_seconds.labels(stage).time():
-                yield
+            yield
         finally:
             self.pulse.busy(None)
+
+    def computed(self, stage: str, seconds: float) -> None:
+        """A consumer has computed one answer."""
+        self.metrics.compute_seconds.labels(stage).observe(seconds)
+
+    def fleet(self, depth: int, lease_age: float) -> None:
+        """What waits for consumers, and for how long the slowest has computed."""
+        self.metrics.queue_depth.set(depth)
+        self.metrics.lease_age.set(lease_age)
 
     def acted(self, act: str, outcome: str) -> None:
         """An act was `done`, `refused` by the contracts, or `failed`."""

@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from protocol.rules.errors import GradproofError
 
 SILENT_SECONDS = 120.0
-"""A loop that neither ends a turn nor computes for so long is taken for dead."""
+"""A loop that neither ends a turn nor is busy for so long is taken for dead."""
 
 
 class EndpointError(GradproofError):
@@ -42,7 +42,7 @@ class Pulse:
             self._turned, self._trouble = self._clock(), trouble
 
     def busy(self, with_what: str | None) -> None:
-        """The loop computes, which may take long; None when it is done."""
+        """The loop does something that may take long; None when it is done."""
         with self._lock:
             self._turned, self._busy = self._clock(), with_what
 

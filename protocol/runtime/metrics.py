@@ -39,6 +39,8 @@ class RoleMetrics:
         self.tick_seconds = histogram("tick_seconds", "one look at the chain with its acts")
         self.last_tick = gauge("last_tick_timestamp_seconds", "when the last good tick ended")
         self.acts = counter("acts", "what the role did or tried", "act", "outcome")
+        self.queue_depth = gauge("queue_depth", "computations that no consumer has taken")
+        self.lease_age = gauge("lease_age_seconds", "since the oldest lease under way was granted")
         self.compute_seconds = histogram("compute_seconds", "computing one answer", "stage")
         # The chain.
         self.head = gauge("head_block", "newest block of the endpoint")

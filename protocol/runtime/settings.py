@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_utils.address import is_checksum_address
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from protocol.rules.errors import GradproofError
@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     ipfs_api: str = ""
     ipfs_gateways: str = ""
     database: SecretStr = SecretStr("")
+    broker: SecretStr = SecretStr("")
+    queue: str = Field(default="compute", pattern=r"^[A-Za-z0-9_-]{1,60}$")
+    lease_seconds: float = Field(default=30.0, gt=0)
+    look_seconds: float = Field(default=2.0, gt=0)
+    compute_here: bool = True
     password: SecretStr = SecretStr("")
     operator: str = "operator"
     provider: str = ""

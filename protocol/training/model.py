@@ -121,6 +121,11 @@ def parameters_of(source: ModelSource, state: Tensors) -> dict[str, Tensor]:
     return {name: state[f"{PARAM}{name}"] for name in parameter_shapes(source)}
 
 
+def warm_up() -> None:
+    """Load what a first computation would wait for: four seconds of a processor, measured."""
+    from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
+
+
 def _gpt2(config: FamilyConfig) -> Skeleton:
     assert isinstance(config, Gpt2Config)
     from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel

@@ -38,7 +38,11 @@ def role(
     """A role that sees the chain through the proxy; it owns nothing and is asked for nothing."""
     deployment.write(tmp_path / "book.json")
     settings = Settings(
-        home=tmp_path, rpc_url=proxy.url, deployment=tmp_path / "book.json", poll_seconds=0.01
+        home=tmp_path,
+        rpc_url=proxy.url,
+        deployment=tmp_path / "book.json",
+        poll_seconds=0.01,
+        compute_here=False,
     )
     store = open_store(["http://127.0.0.1:9"])  # never asked
     return RoleService(settings, store, newcomer, Address(newcomer.address), tmp_path / "role")
@@ -87,9 +91,8 @@ def test_role_without_gas_says_so_before_it_computes(
     role: RoleService, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[object] = []
-    monkeypatch.setattr(role.answerer, "answer", lambda *what: computed.append(what))
-    monkeypatch.setattr(role.openings, "save", lambda _: None)
-    round_ = SimpleNamespace(included=0)
+    monkeypatch.setattr(role.answerer, "find", lambda *what: computed.append(what))
+    round_ = SimpleNamespace(included=0, deadline=9)
     job = SimpleNamespace(past=None, round=round_, open_round=object())
     sight: Any = SimpleNamespace(jobs={1: job})
     task = Answer(JobId(1), 0, Stage.WORK, 0, 0)

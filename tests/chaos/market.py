@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import requests
 from eth_account import Account
-from protocol.chain.database import open_database
 
 from coordinator.cast import Stage, make_actor, put_up_bonds
 from coordinator.devnet import Devnet
@@ -23,6 +22,7 @@ from protocol.chain.client import Chain, connect
 from protocol.chain.deploy import deploy
 from protocol.chain.market_config import DEV_CONFIG
 from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
 from protocol.role.pins import open_pins
 from protocol.rules.records import JobId
 from protocol.runtime.settings import Settings

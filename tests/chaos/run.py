@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from protocol.chain.database import open_database
-
 from coordinator.report import all_lines
 from protocol.chain.errors import ChainError
 from protocol.chain.indexer import Indexer
+from protocol.database.opening import open_database
 from protocol.role.job_files import JobFiles
 from protocol.rules.history import JobHistory
 from protocol.rules.records import Ending, JobId, Phase, TaskResult

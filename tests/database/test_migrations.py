@@ -18,7 +18,7 @@ from protocol.database.errors import DatabaseTooNew, DatabaseUnavailable, Databa
 from protocol.database.migrate import HEAD, migrate, revision_of
 from protocol.database.opening import open_database
 from protocol.database.tables import Base, BlockRow
-from tests.support.postgres import find_programs
+from tests.support.postgres import find_programs, run_postgres
 
 
 def revisions() -> list[str]:
@@ -147,6 +147,20 @@ def test_server_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(DatabaseUnavailable, match=r"gp:\*\*\*@127\.0\.0\.1:9/x") as caught:
         open_database("postgresql://gp:secret@127.0.0.1:9/x")
     assert "secret" not in str(caught.value)
+
+
+def test_server_that_goes_away_is_a_typed_error_at_whatever_was_under_way() -> None:
+    with run_postgres() as url:
+        engine = open_database(url)
+        session = Session(engine)
+        session.add(BlockRow(number=1, hash=bytes(32)))
+        session.flush()
+    with pytest.raises(DatabaseUnavailable):
+        session.commit()
+    session.close()
+    with Session(engine) as another, pytest.raises(DatabaseUnavailable):
+        another.get(BlockRow, 1)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("address", ["nonsense", "mysql://localhost/x"])

@@ -4,19 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from protocol.rules.history import JobHistory, RoundHistory
 from protocol.rules.records import JobId
 from protocol.training.authoring import JobSettings, author_job
 from protocol.training.bundle import read_bundle, write_bundle
 from protocol.training.data import open_dataset
 from protocol.training.model import schema
 from protocol.training.program import Result, compute_task
-from tests.support.rounds import address, make_terms, new_round
 from tests.support.small_jobs import TEXTS, TRAINING
 from worker.dishonest import tamper_with
 
-PAST = JobHistory(JobId(1), address(1), 1, make_terms(), 1, bytes(32), bytes(32))
-ROUND: RoundHistory = new_round()
+JOB = JobId(1)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +36,8 @@ def cid_of(result: Result, folder: Path) -> bytes:
 def test_cheat_sealsAnotherOutcome(mode: str, honest: list[Result], tmp_path: Path) -> None:
     tamper = tamper_with(mode)
     if mode == "stale":  # the first answer is the one that is repeated
-        assert tamper(PAST, ROUND, honest[0]).root == honest[0].root
-    spoilt = tamper(PAST, ROUND, honest[1])
+        assert tamper(JOB, honest[0]).root == honest[0].root
+    spoilt = tamper(JOB, honest[1])
     assert spoilt.root != honest[1].root
     assert cid_of(spoilt, tmp_path / "spoilt") != cid_of(honest[1], tmp_path / "honest")
     assert spoilt.witness == honest[1].witness, "the strongest form: only the numbers are wrong"

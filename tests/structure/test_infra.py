@@ -108,6 +108,12 @@ def test_compose_runs_every_role_without_privileges(compose: dict[str, Any]) -> 
         assert not [k for k in service["environment"] if "PASSWORD" in k]
 
 
+def test_consumer_of_compose_has_no_key(compose: dict[str, Any]) -> None:
+    service = compose["services"]["compute"]
+    assert service["secrets"] == ["gradproof_database"]
+    assert not any("wallets" in volume for volume in service["volumes"])
+
+
 def test_settings_of_compose_exist(compose: dict[str, Any]) -> None:
     known = {f"GRADPROOF_{name.upper()}" for name in Settings.model_fields} | {"GRADPROOF_SECRETS"}
     used = {name for role in ROLES for name in compose["services"][role]["environment"]}

@@ -19,7 +19,8 @@ MACHINE_PATH = re.compile(r"/(?:work|root|home/\w+|Users/\w+)/|\.\./shared\b")
 OWNERS = {
     "web3": ("protocol/chain/",),
     "ipfshttpclient": ("protocol/storage/",),
-    "sqlalchemy": ("protocol/chain/", "protocol/database/"),
+    "sqlalchemy": ("protocol/chain/", "protocol/database/", "protocol/fleet/leases.py"),
+    "celery": ("protocol/fleet/bell.py",),
     "alembic": ("protocol/database/",),
 }
 """Fragile libraries, and the only places that may import them."""

@@ -1,0 +1,131 @@
+"""A consumer: takes leases one after the other and computes, on one device, until it is stopped.
+
+It looks at the leases when the bell rings and every few seconds anyway. A second thread renews the
+lease under way; a lease that is lost costs the work done for it and nothing else.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from protocol.database.errors import DatabaseUnavailable
+from protocol.fleet.computation import Computation, Computed
+from protocol.fleet.errors import LeaseLost
+from protocol.fleet.leases import Lease, Leases
+from protocol.rules.errors import GradproofError
+from protocol.rules.records import JobId
+
+log = structlog.get_logger()
+
+Note = Callable[[Sequence[str]], None]
+
+
+class Computer(Protocol):
+    """Does computations; tells `note` the CIDs, index first, before it publishes them."""
+
+    def compute(self, wanted: Computation, note: Note) -> Computed: ...
+    def forget_all_but(self, jobs: set[tuple[str, JobId]]) -> None: ...
+
+
+class Consumer:
+    """One device's worth of computing for one queue."""
+
+    def __init__(
+        self, leases: Leases, computer: Computer, name: str, *, look_seconds: float = 2.0
+    ) -> None:
+        self.look_seconds = look_seconds  # how long a lost ring costs at most
+        self.leases = leases
+        self.computer = computer
+        self.name = name
+        self._bell = threading.Event()
+        self._lock = threading.Lock()
+        self._lease: Lease | None = None
+        self._stopped = False
+
+    def wake(self) -> None:
+        """Look at the leases now."""
+        self._bell.set()
+
+    def run(self) -> None:
+        """Look and compute until `stop`."""
+        while not self._stopped:
+            self._bell.clear()
+            try:
+                while not self._stopped and self.work_once():
+                    pass
+                self.computer.forget_all_but(set(self.leases.jobs()))
+            except DatabaseUnavailable as error:
+                log.warning("leases not reachable", error=str(error))
+            self._bell.wait(self.look_seconds)
+
+    def stop(self) -> None:
+        """Take no more leases and give back the one under way, so that another can have it now."""
+        self._stopped = True
+        self.wake()
+        with self._lock:
+            lease, self._lease = self._lease, None
+        if lease is not None:
+            log.info("lease given back", question=lease.computation.question)
+            self.leases.give_back(lease)
+
+    def work_once(self) -> bool:
+        """Compute the most urgent thing there is; False where there was nothing."""
+        lease = self.leases.claim(self.name)
+        if lease is None:
+            return False
+        with self._lock:
+            self._lease = lease
+        wanted, began = lease.computation, time.monotonic()
+        told = log.bind(job=wanted.job, round=wanted.round, question=wanted.question)
+        told.info("computing", token=lease.token)
+        try:
+            with self._renewing(lease):
+                found = self.computer.compute(wanted, lambda cids: self.leases.note(lease, cids))
+            seconds = time.monotonic() - began
+            self.leases.finish(lease, found, seconds)
+            told.info("computed", seconds=round(seconds, 2))
+        except LeaseLost as error:
+            told.warning("computed for nothing", error=str(error))
+        except DatabaseUnavailable:
+            raise  # the lease runs out by itself
+        except GradproofError as error:
+            told.warning("not computed yet", error=str(error))
+            self._hand_in(self.leases.postpone, lease, str(error))
+        except Exception as error:  # noqa: BLE001 -- a defect: said in full, not tried for ever
+            told.exception("broken off")
+            self._hand_in(self.leases.break_off, lease, f"{type(error).__name__}: {error}")
+        finally:
+            with self._lock:
+                self._lease = None
+        return True
+
+    def _hand_in(self, tell: Callable[[Lease, str], None], lease: Lease, error: str) -> None:
+        try:
+            tell(lease, error)
+        except LeaseLost as lost:
+            log.warning("computed for nothing", error=str(lost))
+
+    @contextmanager
+    def _renewing(self, lease: Lease) -> Iterator[None]:
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(self.leases.seconds / 3):
+                try:
+                    self.leases.renew(lease)
+                except LeaseLost:
+                    return  # `finish` will say so
+                except DatabaseUnavailable as error:
+                    log.warning("lease not renewed", error=str(error))
+
+        thread = threading.Thread(target=renew, name="renew", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IStakeVault} from "../../src/interfaces/IStakeVault.sol";
+import {Bits} from "../../src/libraries/Bits.sol";
+import {Panels} from "../../src/libraries/Panels.sol";
+import {Sealing} from "../../src/libraries/Sealing.sol";
+import {TaskSettlement} from "../../src/libraries/TaskSettlement.sol";
+import {WorkerRoster} from "../../src/libraries/WorkerRoster.sol";
+import {Job, Round, Store} from "../../src/types/State.sol";
+import {JobId, Seal, Stage} from "../../src/types/Types.sol";
+import {Assuming} from "./DrawsProofs.t.sol";
+
+/// @notice The vault's ledgers as sums: moves what it is told to and refuses to overdraw, as StakeVault does.
+contract Sums {
+    uint256 public escrow;
+    uint256 public free;
+    uint256 public burnt;
+    mapping(address provider => uint256) public lockedOf;
+    mapping(address account => uint256) public creditOf;
+
+    constructor(uint256 escrow_) {
+        escrow = escrow_;
+    }
+
+    function lock(address provider, uint256 amount) external {
+        lockedOf[provider] += amount;
+    }
+
+    function unlock(address provider, address, uint256 amount) external {
+        lockedOf[provider] -= amount;
+        free += amount;
+    }
+
+    function slash(JobId, address provider, address, uint256 amount) external {
+        lockedOf[provider] -= amount;
+        escrow += amount;
+    }
+
+    function credit(JobId, address account, uint256 amount) external {
+        escrow -= amount;
+        creditOf[account] += amount;
+    }
+
+    function burn(JobId, uint256 amount) external {
+        escrow -= amount;
+        burnt += amount;
+    }
+}
+
+/// @notice What can have happened to one task. Outcomes are 0 (not opened), 1 (the worker's own), 2 and 3 (others).
+struct Facts {
+    bool isSealed;
+    bool claimed;
+    bool drawn;
+    bool answered;
+    bool opened;
+    bool challenged;
+    bool isVoid;
+    bool ofSlot;
+    bool active;
+    bool nonFinite;
+    bool included;
+    bool withheld;
+    uint8 check;
+    uint8 challenge;
+}
+
+/// @notice The money of a task, whatever its terms are and whatever happened to it. Run by `make halmos`.
+/// @dev Proven for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
+/// it always settles; it takes no more than w + f out of the job's budget; every bond is freed, slashed or still its
+/// slot's; nobody gets more than its due.
+contract PayoutProofs {
+    using Bits for uint256;
+
+    Assuming private constant vm = Assuming(address(uint160(uint256(keccak256("hevm cheat code")))));
+    JobId private constant ID = JobId.wrap(1);
+    address private constant WORKER = address(0x1001);
+    address private constant CHECKER = address(0x1002);
+    address private constant CHALLENGER = address(0x1003);
+    address private constant MEMBER = address(0x2000);
+
+    Store private _s;
+    Sums private _vault;
+
+    /// @notice A task that nobody argues about: empty, claimed, released, void, unopened, checked or not.
+    function check_undisputed(uint96 w, uint96 f, uint96 b, Facts memory x) public {
+        _open(w, f, b, 1);
+        vm.assume(!x.challenged && (x.check == 0 || x.check == 1 || !x.opened) && x.challenge == 0);
+        _settle(x, new uint256[](0));
+    }
+
+    /// @notice Check, challenge or both against a panel of one.
+    function check_panelOfOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
+        _open(w, f, b, 1);
+        uint256[] memory votes = new uint256[](1);
+        votes[0] = vote;
+        _assumeArgued(x);
+        _settle(x, votes);
+    }
+
+    /// @notice A dissenting check against a panel of three: leads, ties, silence.
+    function check_dissentBeforeThree(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 i, uint8 j, uint8 k) public {
+        _open(w, f, b, 3);
+        vm.assume(x.answered && !x.challenged);
+        _assumeArgued(x);
+        _settle(x, _three(i, j, k));
+    }
+
+    /// @notice A challenge of an unchecked result before a panel of three.
+    function check_challengeBeforeThree(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 i, uint8 j, uint8 k)
+        public
+    {
+        _open(w, f, b, 3);
+        vm.assume(!x.answered && x.challenged);
+        _assumeArgued(x);
+        _settle(x, _three(i, j, k));
+    }
+
+    /// @dev What matters to an argument; who is in the roster and who claimed is the undisputed task's proof.
+    function _assumeArgued(Facts memory x) private {
+        vm.assume(x.opened && !x.isVoid && !x.claimed && x.active && !x.nonFinite && !x.included);
+        vm.assume(x.drawn == x.answered && (x.answered || x.check == 0) && (x.challenged || x.challenge == 0));
+        vm.assume(x.challenged || (x.answered && x.check != 1));
+    }
+
+    function _three(uint8 i, uint8 j, uint8 k) private pure returns (uint256[] memory votes) {
+        votes = new uint256[](3);
+        (votes[0], votes[1], votes[2]) = (i, j, k);
+    }
+
+    /// @dev Terms within the bounds of TermsCheck for one task that is always checked, which are the tightest.
+    function _open(uint256 w, uint256 f, uint256 b, uint256 panel) private {
+        vm.assume(w >= 2 && f >= w && b >= 3 * w + panel * f);
+        Job storage job = _s.jobs[ID];
+        (job.terms.tasks, job.terms.checks, job.terms.panel) = (1, 1, uint8(panel));
+        (job.terms.reward, job.terms.fee, job.terms.bond) = (uint96(w), uint96(f), uint96(b));
+        _vault = new Sums(w + f);
+    }
+
+    function _settle(Facts memory x, uint256[] memory votes) private {
+        _assumePossible(x);
+        Job storage job = _s.jobs[ID];
+        Round storage r = job.rounds[job.round]; // not `rounds[0]`, which halmos 0.3.3 takes for another place
+        uint32 slot = WorkerRoster.add(job, WORKER, WORKER);
+        r.workers = 1;
+        r.roster = job.roster;
+        uint256 b = job.terms.bond;
+        // A slot that left while its bond was behind a seal is no longer in the roster.
+        if (!x.active) WorkerRoster.remove(job, slot);
+        if (x.isSealed || x.claimed) {
+            if (x.ofSlot) job.slots[slot].backs = 1;
+            else _vault.lock(WORKER, b); // its own, besides the slot's
+        }
+        if (x.active || x.ofSlot) _vault.lock(WORKER, b);
+        if (x.claimed) (r.claimed, r.claimants[0]) = (1, slot);
+        r.sealedTasks = x.isSealed ? 1 : 0;
+        r.drawn = x.drawn ? 1 : 0;
+        r.answered = x.answered ? 1 : 0;
+        r.openedTasks = x.opened ? 1 : 0;
+        r.openedChecks = x.answered && x.check != 0 ? 1 : 0;
+        r.nonFinite = x.nonFinite ? 1 : 0;
+        r.included = x.included ? 1 : 0;
+        r.withheld = x.withheld ? 1 : 0;
+        r.challenged = x.challenged ? 1 : 0;
+        r.isVoid = x.isVoid;
+        r.work[0] = bytes32(uint256(1));
+        if (x.answered) _seal(r, Stage.Check, 0, CHECKER, x.check, b);
+        if (x.challenged) _seal(r, Stage.Challenge, 0, CHALLENGER, x.challenge, b);
+        r.disputed = votes.length != 0 ? 1 : 0;
+        for (uint16 seat = 0; seat < votes.length; ++seat) {
+            vm.assume(votes[seat] <= 4); // 4: never sealed
+            if (votes[seat] == 4) continue;
+            _seal(r, Stage.Panel, seat, _member(seat), votes[seat], b);
+            if (votes[seat] != 0) Panels.vote(r, 0, bytes32(votes[seat]));
+        }
+
+        try this.settle() {}
+        catch {
+            assert(false); // it always settles, and never overdraws
+        }
+
+        bool stays = x.active && job.slots[slot].active;
+        assert(_vault.lockedOf(WORKER) == (stays ? b : 0));
+        assert(_vault.lockedOf(CHECKER) == 0 && _vault.lockedOf(CHALLENGER) == 0);
+        uint256 f = job.terms.fee;
+        assert(_vault.creditOf(WORKER) <= job.terms.reward);
+        assert(_vault.creditOf(CHECKER) <= f + b / 10);
+        assert(_vault.creditOf(CHALLENGER) <= b / 10);
+        for (uint16 seat = 0; seat < votes.length; ++seat) {
+            assert(_vault.lockedOf(_member(seat)) == 0);
+            assert(_vault.creditOf(_member(seat)) <= f);
+        }
+    }
+
+    function settle() external {
+        TaskSettlement.settle(_s, IStakeVault(address(_vault)), ID);
+    }
+
+    /// @dev What the phases before guarantee.
+    function _assumePossible(Facts memory x) private {
+        vm.assume(x.check <= 3 && x.challenge <= 3);
+        vm.assume(x.isSealed || (!x.drawn && !x.opened));
+        vm.assume(x.drawn || !x.answered);
+        vm.assume(!x.opened || !x.drawn || x.answered); // who is released opens nothing
+        vm.assume(!x.challenged || x.opened); // only what is revealed can be challenged
+        vm.assume(!(x.included && x.withheld) && !(x.nonFinite && (x.included || x.withheld)));
+        vm.assume(x.opened || !(x.nonFinite || x.included || x.withheld));
+        vm.assume(!x.ofSlot || x.isSealed || x.claimed);
+    }
+
+    function _seal(Round storage r, Stage stage, uint16 seat, address provider, uint256 outcome, uint256 b) private {
+        bool opened = outcome != 0;
+        bytes32 hash = bytes32(opened ? outcome : 99);
+        r.seals[Sealing.key(stage, 0, seat)] = Seal(hash, provider, 0, false, opened, provider);
+        _vault.lock(provider, b);
+    }
+
+    function _member(uint16 seat) private pure returns (address) {
+        return address(uint160(MEMBER) + seat);
+    }
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {JobId, Phase, RoundView, Stage} from "../../../src/types/Types.sol";
+import {JobId, Phase, RoundView, Stage, TaskSeal} from "../../../src/types/Types.sol";
 import {vm} from "../Vm.sol";
 import {Ghost} from "./Ghost.sol";
 
@@ -90,6 +90,25 @@ abstract contract Moves is Ghost {
         if (!_tryOnce(_sealing(stage, seat), operatorOf(provider), _sealCall(note, extra, hash))) return;
         if (stage == Stage.Work) _servedBy(note);
         else _write(job, note);
+        _observe();
+    }
+
+    /// @notice Answers the first `count` of some tasks of a slot in one call: all of them are sealed, or none.
+    function _answerTogether(uint16[] memory tasks, uint256 count, address provider, uint32 slot) internal {
+        if (_sleeps(Stage.Work, provider)) return;
+        Note[] memory minds = new Note[](count);
+        TaskSeal[] memory seals = new TaskSeal[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            minds[i] = _mindOf(Stage.Work, tasks[i], 0, provider);
+            minds[i].slot = slot;
+            seals[i] = TaskSeal(tasks[i], _hashOf(minds[i]));
+        }
+        uint32 round = market.jobOf(job).round;
+        bytes memory call_ = abi.encodeCall(market.sealTasks, (job, round, slot, seals));
+        if (!_tryOnce(Move.SealWork, operatorOf(provider), call_)) return;
+        for (uint256 i = 0; i < count; ++i) {
+            _servedBy(minds[i]);
+        }
         _observe();
     }
 

@@ -6,7 +6,9 @@ import {Checkers} from "./Checkers.sol";
 
 /// @notice Update: the coordinator proposes, or a gatherer in its place; others check the proposal.
 abstract contract Updaters is Checkers {
+    /// @dev One coordinator leaves it to the gatherers: else too few of them would ever step in.
     function _propose() internal {
+        if (deals[job].coordinator == coordinators[COORDINATORS - 1]) return;
         _answer(Stage.Update, deals[job].tasks, 0, deals[job].coordinator, 0);
     }
 
@@ -14,6 +16,10 @@ abstract contract Updaters is Checkers {
         if (gathered[job].length == 0) return;
         uint16 seat = uint16(_pick(gathered[job].length));
         address provider = gathered[job][seat];
+        for (uint256 i = 1; provider == address(0) && i < gathered[job].length; ++i) {
+            seat = uint16((seat + 1) % gathered[job].length);
+            provider = gathered[job][seat];
+        }
         if (provider != address(0)) _answer(Stage.Update, deals[job].tasks, seat + 1, provider, 0);
     }
 

@@ -17,8 +17,22 @@ abstract contract Workers is Moves {
             (slot, provider) = (claim.slot, claim.provider);
             // Some claim only to keep others from the task.
             if (_is(provider, Character.Malicious) && _pick(2) == 0) return;
+        } else if (_pick(2) == 0) {
+            return _sealTogether(r, slot, provider);
         }
         _answer(Stage.Work, task, 0, provider, slot);
+    }
+
+    /// @dev Everything that a slot has left to seal, in one call.
+    function _sealTogether(RoundView memory r, uint32 slot, address provider) private {
+        uint16[] memory tasks = new uint16[](deals[job].tasks);
+        uint256 count = 0;
+        for (uint16 task = 0; task < tasks.length; ++task) {
+            if (((r.sealedTasks | r.claimed) >> task) & 1 == 1) continue;
+            (uint32 server,) = market.slotOfTask(job, task);
+            if (server == slot) tasks[count++] = task;
+        }
+        _answerTogether(tasks, count, provider, slot);
     }
 
     /// @dev Honest ones claim what they are about to seal, at once.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from protocol.chain.client import Chain
 from protocol.chain.tx_sender import TxSender
 from protocol.chain.views import stored
 from protocol.database.opening import open_database
@@ -22,7 +23,9 @@ def outbox(play: Play, tmp_path: Path) -> Outbox:
     """The transactions of a key with gas; whoever holds an opening may send it."""
     account = Account.create()
     play.rpc("anvil_setBalance", account.address, hex(10**20))
-    sender = TxSender(play.chain, account, open_database(tmp_path / "chain.sqlite"))
+    # Not the play's own connection: it has seen heads that the end of another test undid.
+    chain = Chain(play.chain.url, play.chain.deployment)
+    sender = TxSender(chain, account, open_database(tmp_path / "chain.sqlite"))
     return Outbox(sender, lambda _function, _outcome: None)
 
 

@@ -24,7 +24,7 @@ from tests.support.small_jobs import TRAINING
 
 MARKET = "31337/0x00000000000000000000000000000000000000Aa"
 SLOW = TRAINING | {
-    "layers": 3,
+    "layers": 10,
     "width": 128,
     "sequence_length": 64,
     "sequences": 24,

@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup servers fleet demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
+.PHONY: setup servers fleet chaos demo test lint type pytest explore conformance matrix gpu contracts vectors lock clean \
   test-kubo invariants mutants coverage slither halmos gas
 
 # --- set-up: quick when nothing changed ---------------------------------------------------------
@@ -74,6 +74,10 @@ conformance: setup
 # One step of every model family on every route, instruction set and thread count of this machine.
 matrix: setup
 	GRADPROOF_MATRIX=full $(PY) -m pytest --timeout 3600 tests/exact/test_step_is_the_same_everywhere.py
+
+# A whole market whose processes die, hang and lose each other: `SEED=n make chaos` disturbs as before.
+chaos: setup
+	$(PY) -m tests.chaos --seed $(SEED) $(ARGS)
 
 # The same training steps on a GPU: families, primitives, vectors, and a table.
 gpu: setup

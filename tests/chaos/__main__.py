@@ -18,7 +18,7 @@ from tests.chaos.run import HEADER, Outcome, run
 def main() -> int:
     """Run the seeds, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, help="the first seed; a random one by default")
+    parser.add_argument("--seed", type=_number, help="the first seed; a random one by default")
     parser.add_argument("--seeds", type=int, default=1, help="how many runs")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--keep", type=Path, help="folder for logs, chain and store of every run")
@@ -35,6 +35,10 @@ def main() -> int:
             _say(HEADER)
         _say(outcomes[-1].row())
     return 1 if any(outcome.faults for outcome in outcomes) else 0
+
+
+def _number(text: str) -> int:
+    return int(text, 0)
 
 
 def _say(line: str) -> None:

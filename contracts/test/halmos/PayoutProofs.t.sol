@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {IStakeVault} from "../../src/interfaces/IStakeVault.sol";
-import {Bits} from "../../src/libraries/Bits.sol";
 import {Panels} from "../../src/libraries/Panels.sol";
 import {Sealing} from "../../src/libraries/Sealing.sol";
 import {TaskSettlement} from "../../src/libraries/TaskSettlement.sol";
@@ -71,8 +70,6 @@ struct Facts {
 /// it always settles; it takes no more than w + f out of the job's budget; every bond is freed, slashed or still its
 /// slot's; nobody gets more than its due.
 contract PayoutProofs {
-    using Bits for uint256;
-
     Assuming private constant vm = Assuming(address(uint160(uint256(keccak256("hevm cheat code")))));
     JobId private constant ID = JobId.wrap(1);
     address private constant WORKER = address(0x1001);

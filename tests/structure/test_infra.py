@@ -151,7 +151,7 @@ def test_alerts_say_what_and_are_explained() -> None:
     assert len(set(names)) == len(names)
     for rule in alerts():
         assert rule["labels"]["severity"] in ("page", "ticket")
-        assert "{{" in rule["annotations"]["summary"] or rule["annotations"]["summary"]
+        assert "{{ $labels.instance }}" in rule["annotations"]["summary"], rule["alert"]
         assert f"**{rule['alert']}**" in guide, rule["alert"]
 
 

@@ -1,6 +1,6 @@
 """Does cheating pay? Every cheat under several terms, by exact computation and by play.
 
-    python -m benchmarks.economics [--rounds 2000] [--share 3/10] [--bound max]
+    python -m benchmarks.economics [--rounds 500] [--share 3/10] [--bound max]
 
 `--rounds 0` leaves the play out. `--bound max` prices bonds at max(3*w*T/J, N*f, N*u) instead of
 what the contract asks for, to show why it asks for more.
@@ -117,7 +117,7 @@ def settings(share: Fraction, bound: str = "contract") -> Iterator[tuple[str, Se
 def main() -> int:
     """Print the tables; 1 where played and exact disagree."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=2000, help="rounds per cheat that are played")
+    parser.add_argument("--rounds", type=int, default=500, help="rounds per cheat that are played")
     parser.add_argument("--share", type=Fraction, help="share of colluding slots, e.g. 3/10")
     parser.add_argument("--bound", choices=("contract", "max"), default="contract")
     args = parser.parse_args()

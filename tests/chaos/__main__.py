@@ -1,6 +1,6 @@
 """`make chaos`: whole markets that train while their processes die, hang, and lose each other.
 
-    python -m tests.chaos [--seed N] [--seeds COUNT] [--rounds 8] [--keep FOLDER]
+    python -m tests.chaos [--seed N] [--seeds COUNT] [--rounds 8] [--seconds 330] [--keep FOLDER]
 
 Prints what happens as it happens and one line per run; exit code 1 if a run came out wrong. The
 same seed disturbs in the same way at the same distances in time.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import HEADER, Outcome, run
+from tests.chaos.run import HEADER, MOST_SECONDS, Outcome, run
 
 
 def main() -> int:
@@ -21,6 +21,12 @@ def main() -> int:
     parser.add_argument("--seed", type=_number, help="the first seed; a random one by default")
     parser.add_argument("--seeds", type=int, default=1, help="how many runs")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=MOST_SECONDS,
+        help="how long a run may take; more on a busy machine",
+    )
     parser.add_argument("--keep", type=Path, help="folder for logs, chain and store of every run")
     parser.add_argument("--quiet", action="store_true", help="print the table alone")
     args = parser.parse_args()
@@ -30,7 +36,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="gradproof-chaos-") as scratch:
             root = Path(scratch) if args.keep is None else args.keep / str(seed)
             root.mkdir(parents=True, exist_ok=True)
-            outcomes.append(run(seed, args.rounds, root, _nothing if args.quiet else _say))
+            tell = _nothing if args.quiet else _say
+            outcomes.append(run(seed, args.rounds, root, tell, args.seconds))
         if len(outcomes) == 1 or not args.quiet:
             _say(HEADER)
         _say(outcomes[-1].row())

@@ -32,7 +32,7 @@ from tests.chaos.plan import CHAIN, STORE, Disturbance, Kind
 from tests.chaos.proxy import Proxy
 from tests.support.small_jobs import TEXTS, TRAINING
 
-BLOCK_SECONDS = 0.5
+BLOCK_SECONDS = 0.4
 COORDINATOR = "coordinator"
 WORKERS = [f"worker-{i}" for i in (1, 2, 3, 4)]
 VERIFIERS = [f"verifier-{i}" for i in (1, 2, 3)]

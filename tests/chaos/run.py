@@ -22,7 +22,7 @@ from tests.chaos.market import ROLES, TASKS, Market
 from tests.chaos.plan import Kind, disturbances
 
 MOST_SECONDS = 330.0
-"""How long a market of 8 rounds may take on a machine of its own; then 20 s are left to judge it."""
+"""For 8 rounds, on a machine of its own; then 20 s are left to judge what came of it."""
 Tell = Callable[[str], None]
 
 

@@ -13,8 +13,8 @@ from protocol.chain.errors import ChainError
 from protocol.chain.indexer import Indexer
 from protocol.database.opening import open_database
 from protocol.role.job_files import JobFiles
-from protocol.rules.history import JobHistory
-from protocol.rules.records import Ending, JobId, Phase, TaskResult
+from protocol.rules.history import JobHistory, RoundHistory
+from protocol.rules.records import Address, Ending, JobId, Phase, TaskResult
 from protocol.storage.cache import Cache
 from protocol.storage.store import open_store
 from protocol.training.replay import replay
@@ -124,23 +124,31 @@ def _skip_idle_window(market: Market, past: JobHistory) -> None:
             market.rpc("anvil_mine", hex(left))
 
 
-def _judge(market: Market, past: JobHistory, outcome: Outcome) -> None:
-    """What must hold, whatever happened."""
-    faults = outcome.faults
+def losses(past: JobHistory, rounds: int, names: dict[Address, str]) -> list[str]:
+    """What the chain shows that honest parties should never see: lost bonds, lost work."""
+    faults = []
     if past.ending != Ending.COMPLETED:
         faults.append(f"the job ended {past.ending.name}")
-    names = {actor.address: name for name, actor in market.actors.items()}
     for line in all_lines(past):
         if line.kind == "slash":
             who = names.get(line.account, line.account)
             faults.append(f"{who} lost {line.amount} for {line.reason.name}")
-    everything = [list(range(TASKS))] * outcome.rounds
-    included = [
-        [task for task, result in sorted(r.results.items()) if result == TaskResult.INCLUDED]
-        for r in past.rounds
-    ]
-    if included != everything:
+    included = [_included(round_) for round_ in past.rounds]
+    if included != [list(range(TASKS))] * rounds:
         faults.append(f"included were {included}")
+    return faults
+
+
+def _included(round_: RoundHistory) -> list[int]:
+    return [t for t, result in sorted(round_.results.items()) if result == TaskResult.INCLUDED]
+
+
+def _judge(market: Market, past: JobHistory, outcome: Outcome) -> None:
+    """What must hold, whatever happened."""
+    names = {actor.address: name for name, actor in market.actors.items()}
+    faults = outcome.faults
+    faults += losses(past, outcome.rounds, names)
+    everything = [list(range(TASKS))] * outcome.rounds
     with open_store(market.settings.apis) as store:
         files = JobFiles(store, Cache(market.settings.cache_path, market.settings.cache_bytes))
         manifest = files.manifest(past)

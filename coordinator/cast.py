@@ -29,6 +29,8 @@ PASSWORD = "for-a-development-chain-only"  # noqa: S105 -- keys of a throw-away 
 SCRYPT_WORK = 4096
 DEPOSIT = 200 * UNITS
 LIMIT = 190 * UNITS
+LEAVE_SECONDS = 3.0
+"""How long a role may take to finish what it has begun; a play is over when its job is."""
 STOP_SECONDS = 15.0
 
 
@@ -138,16 +140,22 @@ class Stage:
                 )
 
     def stop(self) -> None:
-        """End every role, kindly first, and note what each one used."""
+        """End every role and note what each one used: let it leave, tell it again, kill it."""
         living = [role for role in self.running if role.process.returncode is None]
-        for role in living:
-            role.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for role in living:
-            while not _reaped(role):
-                if time.monotonic() > deadline:
-                    role.process.kill()
+        began = time.monotonic()
+        for after, number in (
+            (0.0, signal.SIGTERM),
+            (LEAVE_SECONDS, signal.SIGTERM),
+            (STOP_SECONDS, signal.SIGKILL),
+        ):
+            while (living := [r for r in living if not _reaped(r)]) and (
+                time.monotonic() - began < after
+            ):
                 time.sleep(0.05)
+            for role in living:
+                os.kill(role.process.pid, number)  # not reaped, so nobody else has the number
+        while living := [role for role in living if not _reaped(role)]:
+            time.sleep(0.05)
 
 
 def _reaped(role: Running) -> bool:

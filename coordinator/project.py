@@ -1,6 +1,7 @@
 """Deciding what a coordinator does next: pure, from one sight.
 
 It accepts the job that names it, moves rounds on when nobody else does, and proposes each update.
+While it leaves, it begins no proposal: a gatherer can make it, and its own would bind it longer.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ def decide(sight: Sight) -> list[Action]:
             continue
         actions += open_due(sight, js)
         actions += move_on(sight, js)
-        if js.fit:
+        if js.fit and not sight.leaving:
             actions += _accept(sight, js)
             actions += _propose(sight, js)
     return actions

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 def run_coordinator(settings: Settings) -> None:
-    """Run one coordinator until it is told to stop."""
+    """Run one coordinator until it has left."""
     account = unlock(settings.wallet_path(settings.operator), settings.password.get_secret_value())
     with open_store(settings.apis, settings.gateways) as store:
         service = RoleService(

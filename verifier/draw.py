@@ -30,7 +30,7 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
     """Everything worth doing now, most urgent first."""
     actions: list[Action] = []
     # One enrolment: a slot that its owner retired is not taken again.
-    if sight.provider not in sight.market.verifiers.members:
+    if sight.provider not in sight.market.verifiers.members and not sight.leaving:
         actions.append(Send("enrol", "enrol", (sight.provider, limits.slots)))
     for js in sight.jobs.values():
         actions += open_due(sight, js)
@@ -38,10 +38,13 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
         record = js.open_round
         if record is None or len(js.roster) != js.round.verifiers:
             continue  # not everything this round rests on has been read yet
-        if js.fit and js.past.terms.bond <= limits.largest_bond:
+        fit = js.fit and js.past.terms.bond <= limits.largest_bond
+        if fit and not sight.leaving:
             actions += _duties(sight, js, record, limits)
         else:
             actions += _pass(sight, js, record)
+        if fit:
+            actions += _exclusive(sight, js, record)
     return actions
 
 
@@ -49,30 +52,42 @@ def _duties(sight: Sight, js: JobSight, record: RoundHistory, limits: Limits) ->
     match js.round.phase:
         case Phase.CHECK | Phase.RECHECK | Phase.UPDATE_CHECK:
             for stage, seat in _turns(sight, js, record):
-                yield from _take(sight, js, stage, seat.question, seat.seat, seat.turn)
+                if not _is_own_gathering(js, stage, seat):
+                    yield from _take(sight, js, stage, seat.question, seat.seat, seat.turn)
         case Phase.GATHER:
             yield from _gather(sight, js, record)
             yield from spot_check(sight, js, record, limits.spot_checks)
-        case Phase.VERDICT_SEAL:
-            yield from _panels(sight, js, record)
         case Phase.SUCCESSION:
             if js.past.terms.coordinator_bond <= limits.largest_bond:
                 yield from _succeed(sight, js, record)
         case Phase.UPDATE_CHALLENGE:
             yield from spot_check(sight, js, record, limits.spot_checks)
-        case Phase.UPDATE_VERDICT_SEAL:
-            yield from _update_panel(sight, js, record)
+
+
+def _exclusive(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
+    """Seats that nobody else can take, once this verifier has them: also while it leaves."""
+    for stage, seat in _turns(sight, js, record):
+        if _is_own_gathering(js, stage, seat):
+            yield from _take(sight, js, stage, seat.question, seat.seat)
+    for stage, question, number in panels(sight, js, record):
+        yield from _take(sight, js, stage, question, number)
 
 
 def _pass(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
     """Hand on what this verifier will not check, so that the next candidate need not wait."""
     for stage, seat in _turns(sight, js, record):
-        own_gathering = stage == Stage.UPDATE_CHECK and seat.seat < js.past.terms.gatherers
-        if own_gathering or record.seal(stage, seat.question, seat.seat) is not None:
+        sealed = record.seal(stage, seat.question, seat.seat) is not None
+        if sealed or _is_own_gathering(js, stage, seat):
             continue
         place = (int(stage), seat.question, seat.seat, seat.turn)
-        key = "/".join(str(part) for part in (js.past.job, record.number, *place, "pass"))
+        where = (js.past.job, record.number, int(js.round.phase), *place)
+        key = "/".join(str(part) for part in (*where, "pass"))
         yield Send(key, "pass", (js.past.job, record.number, *place))
+
+
+def _is_own_gathering(js: JobSight, stage: Stage, seat: seats.Seat) -> bool:
+    """Whether a seat is the check of the update that comes with gathering."""
+    return stage == Stage.UPDATE_CHECK and seat.seat < js.past.terms.gatherers
 
 
 def _turns(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tuple[Stage, seats.Seat]]:
@@ -113,12 +128,25 @@ def _gather(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action
             yield Hold(js.past.job, record.number, seat.seat)
 
 
-def _panels(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
-    for task in bits(js.round.disputed):
-        panel = seats.panel_seats(js.past.terms, js.round.panel_draw, task, record, js.roster)
+def panels(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tuple[Stage, int, int]]:
+    """Own seats on the panels that vote now: stage, question, seat."""
+    terms = js.past.terms
+    if js.round.phase == Phase.VERDICT_SEAL:
+        stage, questions = Stage.PANEL, bits(js.round.disputed)
+    elif js.round.phase == Phase.UPDATE_VERDICT_SEAL and record.proposal is not None:
+        stage, questions = Stage.UPDATE_PANEL, [terms.update_question]
+    else:
+        return
+    for question in questions:
+        if stage == Stage.PANEL:
+            draw = js.round.panel_draw
+            panel = seats.panel_seats(terms, draw, question, record, js.roster)
+        else:
+            draw = js.round.update_panel_draw
+            panel = seats.update_panel_seats(terms, draw, record, js.roster)
         for number, seat in panel.items():
             if seat.provider == sight.provider:
-                yield from _take(sight, js, Stage.PANEL, task, number)
+                yield stage, question, number
 
 
 def _succeed(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
@@ -130,16 +158,6 @@ def _succeed(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Actio
             continue
         if sight.now >= succession_from(terms, record, seat, start):
             yield from _take(sight, js, Stage.UPDATE, terms.update_question, 1 + seat)
-
-
-def _update_panel(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[Action]:
-    terms = js.past.terms
-    if record.proposal is None:
-        return  # not read yet
-    panel = seats.update_panel_seats(terms, js.round.update_panel_draw, record, js.roster)
-    for number, seat in panel.items():
-        if seat.provider == sight.provider:
-            yield from _take(sight, js, Stage.UPDATE_PANEL, terms.update_question, number)
 
 
 def _take(

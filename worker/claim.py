@@ -16,7 +16,7 @@ from protocol.role.actions import (
 )
 from protocol.role.sight import JobSight, Sight
 from protocol.rules.history import RoundHistory
-from protocol.rules.records import Ending, Phase, Stage
+from protocol.rules.records import Ending, Phase, Slot, Stage
 from protocol.rules.sealing import words
 from protocol.rules.seats import task_owners
 from protocol.rules.turns import claims_from
@@ -41,8 +41,9 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
         actions += open_due(sight, js)
         actions += move_on(sight, js)
         if js.fit:
-            actions += _join(sight, js, limits)
             actions += _work(sight, js)
+        if js.fit and not sight.leaving:
+            actions += _join(sight, js, limits)
             if limits.claims and not any(isinstance(a, Answer) for a in actions):
                 actions += _claim(sight, js)
     actions += _leave(sight)
@@ -54,10 +55,11 @@ def _join(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Action]:
     closed = js.round.phase in FROZEN or js.round.phase == Phase.ENDED or js.job.stopped
     if closed or terms.reward < limits.smallest_reward:
         return
-    # One joining per job: a slot that was slashed stays out until a person has looked.
-    if sight.provider not in js.past.members:
+    # Who lost money here stays out until a person has looked; who left may come back.
+    present = any(owner == sight.provider for _, owner in js.past.roster)
+    if not present and sight.provider not in js.past.slashed:
         args = (js.past.job, sight.provider, limits.slots)
-        yield Send(f"{js.past.job}/join", "join", args)
+        yield Send(f"{js.past.job}/join/{js.past.members[sight.provider]}", "join", args)
 
 
 def _work(sight: Sight, js: JobSight) -> Iterator[Action]:
@@ -66,23 +68,29 @@ def _work(sight: Sight, js: JobSight) -> Iterator[Action]:
         return
     seals: list[Send] = []
     unanswered = set()
-    owners = task_owners(js.round.seed, js.past.terms.tasks, record.workers)
-    for task, owner in enumerate(owners):
-        # A claimed task is the claimant's, whoever owned it.
-        slot, provider = record.claims.get(task, owner)
-        if provider == sight.provider and _is_read(js, record, task):
-            action = answer_or_seal(sight, js, Stage.WORK, task, 0, slot)
-            if isinstance(action, Send):
-                seals.append(action)
-            elif action is not None:
-                unanswered.add(slot)
-                yield action
+    for task, slot in own_tasks(sight, js, record):
+        action = answer_or_seal(sight, js, Stage.WORK, task, 0, slot)
+        if isinstance(action, Send):
+            seals.append(action)
+        elif action is not None:
+            unanswered.add(slot)
+            yield action
     # A slot's seals wait for each other, but not for long: claims begin, and blocks may be full.
     patience = js.round.deadline - 3 * js.past.terms.windows.commit // 4
     for batch in together(seals):
         slot = batch.args[2]
         if slot not in unanswered or sight.now >= patience:
             yield batch
+
+
+def own_tasks(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tuple[int, Slot]]:
+    """The tasks of an open Commit that are this worker's to seal, each with its slot."""
+    owners = task_owners(js.round.seed, js.past.terms.tasks, record.workers)
+    for task, owner in enumerate(owners):
+        # A claimed task is the claimant's, whoever owned it.
+        slot, provider = record.claims.get(task, owner)
+        if provider == sight.provider and _is_read(js, record, task):
+            yield task, slot
 
 
 def _claim(sight: Sight, js: JobSight) -> Iterator[Action]:
@@ -114,9 +122,11 @@ def _is_sealed(js: JobSight, task: int) -> bool:
 
 
 def _leave(sight: Sight) -> Iterator[Action]:
-    """Take the bonds of finished jobs home."""
+    """Take the bonds of finished jobs home; who leaves takes all of them, where they are free."""
     for past in sight.market.jobs.values():
-        if past.ending == Ending.NONE:
+        js = sight.jobs.get(past.job)
+        frozen = js is None or js.round.phase in FROZEN
+        if past.ending == Ending.NONE and (frozen or not sight.leaving):
             continue
         for slot, owner in past.roster:
             if owner == sight.provider:

@@ -12,13 +12,14 @@ from protocol.rules.errors import RuleError
 from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
 from worker.claim import Limits, decide
+from worker.leaving import unfinished
 
 CHEAT = (sys.executable, "-m", "worker.dishonest")
 """Starts a consumer that cheats in the mode that follows."""
 
 
 def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None) -> None:
-    """Run one worker until it is told to stop; `dishonest` is for development chains only."""
+    """Run one worker until it has left; `dishonest` is for development chains only."""
     on = Deployment.read(settings.deployment_path).chain_id
     if dishonest is not None and on != DEV_CHAIN_ID:
         raise RuleError(
@@ -44,4 +45,4 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             consumer,
             device,
         )
-        service.run(lambda sight: decide(sight, limits))
+        service.run(lambda sight: decide(sight, limits), unfinished)

@@ -86,4 +86,6 @@ class EmbeddedConsumer:
             self._command,
             env=os.environ | {"GRADPROOF_QUEUE": self._settings.queue},
             stdin=subprocess.PIPE,
+            # Ctrl-C is for the role alone, which may need answers until it has left.
+            process_group=0,
         )

@@ -1,4 +1,4 @@
-"""The loop of every role: observe, decide, act, again at the next block, until told to stop.
+"""The loop of every role: observe, decide, act, again at the next block, until it has left.
 
 Nothing in memory matters: kill the process at any point and the next tick derives the same duties
 from the chain and the openings on disk.
@@ -28,6 +28,7 @@ from protocol.role.answers import Answerer, revealed
 from protocol.role.connection import fee_policy, open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
+from protocol.role.leaving import Departure, Unfinished, unopened
 from protocol.role.openings import OpeningStore
 from protocol.role.outbox import Outbox
 from protocol.role.pins import open_pins
@@ -104,27 +105,41 @@ class RoleService:
             settings.metrics,
         )
         self.outbox = Outbox(self.sender, self.watch.acted)
-        self._stopping = False
+        self.departure = Departure()
+        self._leaving = self._stopping = False
         self._said: tuple[type[GradproofError] | None, float] = (None, 0.0)
 
-    def run(self, decide: Decide, *, after: Callable[[Sight], None] | None = None) -> None:
-        """Loop until SIGTERM or SIGINT; `after` sees every sight once it has been acted on."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+    def run(
+        self,
+        decide: Decide,
+        unfinished: Unfinished = unopened,
+        *,
+        after: Callable[[Sight], None] | None = None,
+    ) -> None:
+        """Loop until SIGTERM or SIGINT, and then until nothing is unfinished.
+
+        A second signal ends it after the act at hand. `after` sees every sight once it has been
+        acted on.
+        """
+        self.departure.unfinished = unfinished
+        _on_signal(self._stop)
         with self.watch, self.consumer:
             self._loop(decide, after)
+            _on_signal(signal.SIG_IGN)  # it ends by itself now, and should end well
 
     def _loop(self, decide: Decide, after: Callable[[Sight], None] | None) -> None:
-        head = -1
+        seen = (-1, False)
         while not self._stopping:
             try:
                 self.consumer.tend()
-                newest = fresh_head(self.chain, self.settings.head_seconds)
-                if newest != head or self.answerer.has_news():
-                    head = newest
+                newest = (fresh_head(self.chain, self.settings.head_seconds), self._leaving)
+                if newest != seen or self.answerer.has_news():
+                    seen = newest
                     with self.watch.tick():
-                        self.tick(decide, after)
+                        sight = self.tick(decide, after)
                     self._said = (None, 0.0)
+                    if sight.leaving and self._may_go(sight):
+                        return
                 self.watch.turned()
             except (ChainError, DatabaseUnavailable) as error:
                 self._say(error)
@@ -138,12 +153,25 @@ class RoleService:
             self._said = (type(error), now)
             log.warning("tick given up", error=str(error))
 
-    def tick(self, decide: Decide, after: Callable[[Sight], None] | None = None) -> None:
+    def _may_go(self, sight: Sight) -> bool:
+        awaited = self.departure.awaits(sight)
+        if awaited != self.watch.awaited:
+            log.info("leaving", waits=awaited or "for nothing")
+        self.watch.awaited = awaited
+        return not awaited
+
+    def tick(self, decide: Decide, after: Callable[[Sight], None] | None = None) -> Sight:
         """Observe once and act until nothing more can be done in this block."""
         self.sender.settle()
-        sight = self.observer.observe()
+        leaving = self._leaving
+        if leaving:
+            under_way = self.sender.tally().counts.get("sent", 0)
+            self.departure.hush(under_way, self.chain.head())
+        sight = self.observer.observe(leaving=leaving)
+        # Who has nothing left to finish does nothing more, and so gets away.
+        at_work = not leaving or bool(self.departure.unfinished(sight))
         done: set[Action] = set()
-        while not self._stopping:
+        while at_work and not self._stopping:
             actions = [action for action in decide(sight) if action not in done]
             if not actions:
                 break
@@ -153,16 +181,20 @@ class RoleService:
             self._act(sight, action)
             if isinstance(action, Answer) and action.key in self.openings:
                 # The next turn seals what is on disk now.
-                sight = self.observer.observe()
+                sight = self.observer.observe(leaving=leaving)
+        if done:
+            self.departure.stir()
         if after is not None:
             after(sight)
         self.answerer.tidy(sight.market, sight.now)
         self.watch.fleet(self.leases.depth(), self.leases.lease_age())
         self.keeper.let_go(sight.market)
         self.watch.saw(sight)
+        return sight
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        self._stopping = self._leaving
+        self._leaving = True
 
     def _act(self, sight: Sight, action: Action) -> None:
         try:
@@ -229,6 +261,11 @@ class RoleService:
                     log.warning("result not held", task=task, error=str(error))
         key = f"{action.job}/{action.round}/gather/{action.seat}"
         self.outbox.send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
+
+
+def _on_signal(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _name(action: Action) -> str:

@@ -48,6 +48,7 @@ class Sight:
     market: MarketHistory
     jobs: Mapping[JobId, JobSight]
     openings: Mapping[Key, Opening]
+    leaving: bool = False  # it was told to end: nothing new is begun
 
 
 class Observer:
@@ -69,7 +70,7 @@ class Observer:
         self.operator = operator
         self.is_fit = is_fit
 
-    def observe(self) -> Sight:
+    def observe(self, *, leaving: bool = False) -> Sight:
         """Read what is new and where every running job stands."""
         market = self.indexer.sync()
         jobs = {}
@@ -93,6 +94,7 @@ class Observer:
             market=market,
             jobs=jobs,
             openings=self.openings.all(),
+            leaving=leaving,
         )
 
     def _must_advance(self, past: JobHistory, now: RoundView) -> bool:

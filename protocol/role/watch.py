@@ -48,6 +48,8 @@ class Watch:
         self._clock = clock
         self._money_read = -MONEY_SECONDS
         self._endpoint: HealthEndpoint | None = None
+        self.awaited = ""
+        """What a role that leaves still waits for."""
 
     def __enter__(self) -> "Watch":
         if self._address:
@@ -68,7 +70,8 @@ class Watch:
 
     def turned(self, trouble: str | None = None) -> None:
         """The loop came round, with or without a new block."""
-        self.pulse.turned(trouble)
+        leaving = f"leaving: waits {self.awaited}" if self.awaited else None
+        self.pulse.turned(trouble or leaving)
         if trouble is not None:
             self.metrics.ticks.labels("failed").inc()
 

@@ -80,7 +80,7 @@ def _job_ended(history: MarketHistory, event: Event) -> None:
 def _worker_joined(history: MarketHistory, event: Event) -> None:
     job = _job(history, event)
     job.roster.append((Slot(event.args["slot"]), event.args["provider"]))
-    job.members.add(event.args["provider"])
+    job.members[event.args["provider"]] += 1
 
 
 def _worker_left(history: MarketHistory, event: Event) -> None:
@@ -215,6 +215,8 @@ def _money(kind: str, account: str) -> Handler:
         job = _job(history, event)
         lines = job.lines if line.reason == Reason.REFUND else job.round(args["round"]).lines
         lines.append(line)
+        if kind == "slash":
+            job.slashed.add(line.account)
         history.money[line.account, kind, line.reason] += line.amount
 
     return handle

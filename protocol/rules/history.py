@@ -135,7 +135,8 @@ class JobHistory:
     stopped: bool = False
     ending: Ending = Ending.NONE
     roster: list[tuple[Slot, Address]] = field(default_factory=list)
-    members: set[Address] = field(default_factory=set)  # everybody who ever had a slot
+    members: Counter[Address] = field(default_factory=Counter)  # slots that each has ever had
+    slashed: set[Address] = field(default_factory=set)  # everybody who lost bond here
     rounds: list[RoundHistory] = field(default_factory=list)
     forgotten: int = 0  # rounds before the first of `rounds`
     states: list[bytes] = field(default_factory=list)  # CID digest of every final state

@@ -1,5 +1,7 @@
 """What `gradproof worker earnings` says: every task with its verdict, its money, and why."""
 
+from collections import Counter
+
 import pytest
 
 from protocol.rules import draws
@@ -57,7 +59,7 @@ def finished(case: RoundCase) -> RoundHistory:
 def market(record: RoundHistory) -> MarketHistory:
     """One job with one round."""
     past = JobHistory(JOB, address(1), 0, TERMS, 1, digest("root"), digest("cid"))
-    past.members = {WORKER, OTHER_WORKER}
+    past.members = Counter([WORKER, OTHER_WORKER])
     past.rounds = [record]
     return MarketHistory(jobs={JOB: past})
 

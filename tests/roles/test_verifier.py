@@ -104,6 +104,19 @@ def test_pass_hands_the_check_to_the_next_candidate_at_once() -> None:
     assert able == [candidates[1].provider]
 
 
+def test_second_draw_is_passed_again() -> None:
+    """One key for both windows would let the sender send the first pass alone."""
+    keys: list[set[str]] = []
+    for phase in (Phase.CHECK, Phase.RECHECK):
+        scene = scene_in(phase)
+        scene.fit = False
+        scene.round_fields["drawn"] = drawn_bitmap(scene)
+        found = everybody(scene).values()
+        keys.append({action.key for actions in found for action in actions})  # type: ignore[misc,union-attr]  # sends
+        assert keys[-1]
+    assert not keys[0] & keys[1]
+
+
 def test_later_candidate_seals_with_its_turn() -> None:
     scene = scene_in(Phase.CHECK)
     scene.round_fields["drawn"] = drawn_bitmap(scene)

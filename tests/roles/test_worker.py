@@ -257,7 +257,19 @@ def test_slashed_worker_does_not_join_again() -> None:
     scene = Scene(phase=Phase.WAITING)
     scene.past.drop_slot(WORKERS[0][0])
     assert ME not in [provider for _, provider in scene.past.roster]
+    scene.past.slashed.add(ME)
     assert decide(scene.look(), LIMITS) == []
+
+
+def test_worker_that_left_may_join_again() -> None:
+    scene = Scene(phase=Phase.WAITING)
+    scene.past.drop_slot(WORKERS[0][0])
+    [send] = decide(scene.look(), Limits(slots=2))
+    assert isinstance(send, Send)
+    assert (send.function, send.args) == ("join", (JOB, ME, 2))
+    assert send.key == f"{JOB}/join/1", (
+        "one key per joining, or the sender sends none but the first"
+    )
 
 
 def test_bonds_of_a_finished_job_are_taken_home() -> None:

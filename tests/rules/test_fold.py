@@ -111,7 +111,7 @@ def test_worker_left_swaps_the_last_slot_into_the_gap(feed: Feed, job: JobHistor
     assert job.roster == [(3, CARA)]
     feed("WorkerLeft", slot=3, provider=CARA)
     assert job.roster == []
-    assert job.members == {ALICE, BOB, CARA}
+    assert job.members == {ALICE: 1, BOB: 1, CARA: 1}
 
 
 def test_verifier_rosters_change_with_the_epoch_named(market: MarketHistory, feed: Feed) -> None:
@@ -203,7 +203,9 @@ def test_money_goes_to_its_round_and_refunds_to_the_job(
     feed: Feed, job: JobHistory, open_round: RoundHistory
 ) -> None:
     feed("Credited", round=0, account=BOB, question=2, reason=0, amount=5)
+    assert job.slashed == set()
     feed("Slashed", round=0, provider=CARA, question=2, reason=8, amount=6)
+    assert job.slashed == {CARA}
     feed("Burnt", round=0, question=2, reason=12, amount=7)
     feed("RoundFinalised", round=0, updated=False, isVoid=False)
     feed("Credited", round=1, account=ALICE, question=4, reason=13, amount=8)

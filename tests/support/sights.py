@@ -1,6 +1,7 @@
 """Hand-made Sights: one job, one open round, in any phase, seen by any provider."""
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,7 @@ class Scene:
     advance_due: bool = False
     proof_due: int = 0
     fit: bool = True
+    leaving: bool = False
     provider: Address = WORKERS[0][1]
     operator: Address = OPERATOR
     openings: dict[Key, Opening] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Scene:
             state_cid=self.terms.genesis_cid,
             coordinator_provider=self.coordinator,
             roster=list(WORKERS),
-            members={provider for _, provider in WORKERS},
+            members=Counter(provider for _, provider in WORKERS),
             rounds=[self.record],
         )
         self.market = MarketHistory(jobs={JOB: self.past})
@@ -158,6 +160,7 @@ class Scene:
             market=self.market,
             jobs=jobs,
             openings=dict(self.openings),
+            leaving=self.leaving,
         )
 
     def _round(self) -> RoundView:

@@ -1,0 +1,155 @@
+"""A worker is told to leave in the middle of a round: it finishes, takes its bond out, and ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from coordinator import devnet as network
+from coordinator.cast import DEPOSIT, Actor, Running, Stage, make_actor, put_up_bonds
+from coordinator.faucet import fund
+from coordinator.job_file import JobFile, units
+from coordinator.post import post_job
+from protocol.chain.client import Chain
+from protocol.chain.tx_sender import TxSender
+from protocol.database.opening import open_database
+from protocol.role.connection import open_chain
+from protocol.role.pins import open_pins
+from protocol.rules.history import JobHistory
+from protocol.rules.records import Ending, JobId, TaskResult
+from protocol.rules.records import Stage as SealStage
+from protocol.runtime.settings import Settings
+from protocol.storage.store import open_store
+from tests.integration.conftest import WINDOWS, Director
+from tests.integration.test_takeover import has_sealed
+from tests.support.small_jobs import TEXTS, TRAINING
+
+BLOCK_SECONDS = 0.4
+LEAVER, STAYER = "worker-1", "worker-2"
+
+
+@dataclass(frozen=True)
+class Story:
+    """A job of one round, and how everybody came to an end."""
+
+    past: JobHistory
+    leaver: Actor
+    stayer: Actor
+    log: str
+    code: int | None
+    locked: int
+    free: int
+    members_when_gone: list[str]
+    codes: dict[str, int | None]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    root = tmp_path_factory.mktemp("leaving")
+    net = network.start(root / "devnet", block_time=BLOCK_SECONDS)
+    stage = Stage(root, net)
+    try:
+        settings = Settings(
+            home=root / "requester",
+            rpc_url=net.rpc_url,
+            ipfs_api=net.ipfs_api,
+            deployment=Path(net.deployment),
+        )
+        chain = open_chain(settings)
+        names = ["coordinator", LEAVER, STAYER, *(f"verifier-{i}" for i in (1, 2, 3))]
+        actors = {name: make_actor(root, name) for name in names}
+        put_up_bonds(chain, root, list(actors.values()))
+        for i in (1, 2, 3):
+            stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
+        job = post(chain, settings, root, actors["coordinator"])
+        director = Director(chain, stage)
+        for name in (LEAVER, STAYER):
+            stage.start(actors[name], "worker", "run")
+        director.wait(job, "two workers", lambda p: len(p.roster) == 2)
+        stage.start(actors["coordinator"], "coordinator", "run")
+        director.wait(job, "a seal", lambda p: has_sealed(p, actors[LEAVER]))
+
+        role = tell_to_leave(stage, LEAVER)
+        past = director.wait(job, "the worker gone", lambda _: role.process.poll() is not None)
+        gone = [owner for _, owner in past.roster]
+        past = director.wait(job, "the end", lambda p: p.ending != Ending.NONE)
+        director.wait(job, "workers gone home", lambda p: not p.roster)
+        owner = actors[LEAVER].address
+        locked, free = (chain.call(chain.vault, f"{name}Of", owner) for name in ("locked", "free"))
+        stage.stop()
+        codes = {role.name: role.process.returncode for role in stage.running}
+        log = role.log.read_text()
+        people = actors[LEAVER], actors[STAYER]
+        code = role.process.returncode
+        yield Story(past, *people, log, code, locked, free, gone, codes)
+    finally:
+        stage.stop()
+        network.stop(root / "devnet")
+
+
+def tell_to_leave(stage: Stage, name: str) -> Running:
+    """SIGTERM, once; the stage no longer minds that it ends."""
+    role = next(r for r in stage.running if r.name == name)
+    stage.running.remove(role)
+    os.kill(role.process.pid, signal.SIGTERM)
+    return role
+
+
+def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
+    requester = make_actor(root, "requester")
+    fund(chain, root, [(requester.address, units(Decimal(100)))])
+    job_file = JobFile.model_validate(
+        {
+            "data": TEXTS,
+            "training": TRAINING | {"rounds": 1},
+            "market": {
+                "coordinator": coordinator.operator.address,
+                "checks": 2,
+                "min_workers": 1,
+                "windows": WINDOWS,
+            },
+        }
+    )
+    sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
+    with open_store(settings.apis) as store:
+        return post_job(
+            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
+        )
+
+
+def sealers(past: JobHistory) -> set[str]:
+    seals = past.rounds[0].seals.items()
+    return {seal.provider for (stage, _, _), seal in seals if stage == SealStage.WORK}
+
+
+@pytest.mark.slow
+def test_worker_that_is_told_to_leave_ends_well_by_itself(story: Story) -> None:
+    assert story.code == 0, story.log
+    assert "to open" in story.log
+    assert "to leave job 1 with 1 slot" in story.log
+    assert story.members_when_gone == [story.stayer.address]
+
+
+@pytest.mark.slow
+def test_its_work_is_included_and_its_bond_is_whole(story: Story) -> None:
+    assert story.leaver.address in sealers(story.past)
+    assert set(story.past.rounds[0].results.values()) == {TaskResult.INCLUDED}
+    assert (story.locked, story.free) == (0, DEPOSIT)
+    assert story.leaver.address not in story.past.slashed
+
+
+@pytest.mark.slow
+def test_others_complete_the_job(story: Story) -> None:
+    assert story.past.ending == Ending.COMPLETED
+    assert story.past.updates == 1
+    assert story.stayer.address in sealers(story.past)
+
+
+@pytest.mark.slow
+def test_roles_without_a_job_end_at_once(story: Story) -> None:
+    assert len(story.codes) == 5
+    assert set(story.codes.values()) == {0}

@@ -102,3 +102,59 @@ def test_role_without_gas_says_so_before_it_computes(
     with pytest.raises(InsufficientFunds, match="wei for gas"):
         role._act(sight, task)
     assert len(computed) == 1
+
+
+def signals(role: RoleService) -> None:
+    """What SIGTERM does."""
+    role._stop(15, None)
+
+
+def test_role_with_nothing_to_finish_ends_at_once(role: RoleService) -> None:
+    """No block comes meanwhile; on this chain blocks are made on demand."""
+    leaving: list[bool] = []
+
+    def decide(sight: Sight) -> list[Any]:
+        leaving.append(sight.leaving)
+        return []
+
+    loop = threading.Thread(target=role._loop, args=(decide, None))
+    loop.start()
+    until(lambda: leaving)
+    signals(role)
+    loop.join(30)
+    assert not loop.is_alive()
+    assert leaving == [False], "who is free decides nothing more"
+
+
+def test_role_that_has_to_finish_says_what_and_a_second_signal_ends_it(role: RoleService) -> None:
+    leaving: list[bool] = []
+    role.departure.unfinished = lambda _: ["to open 2 seals of job 3, round 5"]
+
+    def decide(sight: Sight) -> list[Any]:
+        leaving.append(sight.leaving)
+        return []
+
+    signals(role)
+    loop = threading.Thread(target=role._loop, args=(decide, None))
+    loop.start()
+    waits = "leaving: waits to open 2 seals of job 3, round 5"
+    until(lambda: role.watch.pulse.readiness()[1]["trouble"] == waits)
+    assert loop.is_alive()
+    assert leaving == [True]
+    signals(role)
+    loop.join(30)
+    assert not loop.is_alive()
+
+
+def test_role_whose_chain_is_away_ends_at_the_second_signal(
+    role: RoleService, proxy: RpcProxy
+) -> None:
+    proxy.drop = 10**6
+    signals(role)
+    loop = threading.Thread(target=role._loop, args=(lambda _: [], None))
+    loop.start()
+    until(lambda: "does not answer" in str(role.watch.pulse.readiness()[1]["trouble"]))
+    assert loop.is_alive(), "it cannot know whether it is free"
+    signals(role)
+    loop.join(60)
+    assert not loop.is_alive()

@@ -24,8 +24,9 @@ from protocol.fleet.bell import Bell
 from protocol.fleet.embedded import COMMAND, EmbeddedConsumer
 from protocol.fleet.leases import Leases
 from protocol.role.actions import Action, Answer, Hold, Prove, Send
-from protocol.role.answers import Answerer, revealed
+from protocol.role.answers import Answerer
 from protocol.role.connection import fee_policy, open_chain
+from protocol.role.gathering import Gathering
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
 from protocol.role.leaving import Departure, Unfinished, unopened
@@ -37,7 +38,6 @@ from protocol.role.vetting import Vetting
 from protocol.role.watch import Watch
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import Address
-from protocol.rules.sealing import is_finite
 from protocol.runtime.settings import Settings
 from protocol.storage.cache import Cache
 from protocol.storage.store import ContentStore
@@ -72,6 +72,7 @@ class RoleService:
         cache = Cache(settings.cache_path, settings.cache_bytes, store.counters)
         self.files = JobFiles(store, cache)
         pins = open_pins(settings)
+        self.gathering = Gathering(self.files)
         self.keeper = Keeper(self.files, pins)
         self.leases = Leases(
             fleet_database(settings), settings.queue, seconds=settings.lease_seconds
@@ -244,23 +245,12 @@ class RoleService:
         log.info("answered", stage=stage, question=action.question, round=action.round)
 
     def _hold(self, sight: Sight, action: Hold) -> None:
-        """Post which results are here whole; what does not arrive or verify is not."""
-        js = sight.jobs[action.job]
-        record = js.open_round
-        assert record is not None
-        bitmap = 0
+        """Post which results are here whole, once there is something to say."""
         with self.watch.busy("gather"):
-            for task in range(js.past.terms.tasks):
-                outcome = revealed(record, task)
-                if outcome is None or not is_finite(outcome):
-                    continue
-                try:
-                    self.files.result(js.past, outcome.root, outcome.cid)
-                    bitmap |= 1 << task
-                except GradproofError as error:
-                    log.warning("result not held", task=task, error=str(error))
-        key = f"{action.job}/{action.round}/gather/{action.seat}"
-        self.outbox.send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
+            bitmap = self.gathering.word(sight, action.job)
+        if bitmap is not None:
+            key = f"{action.job}/{action.round}/gather/{action.seat}"
+            self.outbox.send(Send(key, "gather", (action.job, action.round, action.seat, bitmap)))
 
 
 def _on_signal(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -8,6 +8,7 @@ same seed disturbs in the same way at the same distances in time.
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for logs, chain and store of every run")
     parser.add_argument("--quiet", action="store_true", help="print the table alone")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no process behind
     first = random.SystemRandom().randrange(10**5) if args.seed is None else args.seed
     outcomes: list[Outcome] = []
     for seed in range(first, first + args.seeds):

@@ -37,7 +37,7 @@ def main() -> int:
     for seed in range(first, first + args.seeds):
         with tempfile.TemporaryDirectory(prefix="gradproof-chaos-") as scratch:
             root = Path(scratch) if args.keep is None else args.keep / str(seed)
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(parents=True, exist_ok=args.keep is None)  # never two runs in one
             tell = _nothing if args.quiet else _say
             outcomes.append(run(seed, args.rounds, root, tell, args.seconds))
         if len(outcomes) == 1 or not args.quiet:

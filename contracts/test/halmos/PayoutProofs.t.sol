@@ -87,21 +87,34 @@ contract PayoutProofs {
         _settle(x, new uint256[](0));
     }
 
-    /// @notice Check, challenge or both against a panel of one.
-    function check_panelOfOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
+    /// @notice A dissenting check, and a panel of one.
+    function check_dissentBeforeOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
         _open(w, f, b, 1);
-        uint256[] memory votes = new uint256[](1);
-        votes[0] = _one(vote, 4);
-        _assumeArgued(x);
-        _settle(x, votes);
+        vm.assume(x.answered && !x.challenged);
+        _settleArgued(x, _votes(vote));
     }
 
-    /// @notice A dissenting check against a panel of three: leads, ties, silence.
+    /// @notice A challenge of an unchecked result, and a panel of one.
+    function check_challengeBeforeOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
+        _open(w, f, b, 1);
+        vm.assume(!x.answered && x.challenged);
+        _settleArgued(x, _votes(vote));
+    }
+
+    /// @notice A checked result that is challenged as well, and a panel of one.
+    function check_bothBeforeOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
+        _open(w, f, b, 1);
+        vm.assume(x.answered && x.challenged);
+        _assumePlain(x);
+        _settleArgued(x, _votes(vote));
+    }
+
+    /// @notice A dissenting check before a panel of three: leads, ties, silence.
     function check_dissentBeforeThree(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 i, uint8 j, uint8 k) public {
         _open(w, f, b, 3);
         vm.assume(x.answered && !x.challenged);
-        _assumeArgued(x);
-        _settle(x, _three(x, i, j, k));
+        _assumePlain(x);
+        _settleArgued(x, _votes(i, j, k));
     }
 
     /// @notice A challenge of an unchecked result before a panel of three.
@@ -110,20 +123,31 @@ contract PayoutProofs {
     {
         _open(w, f, b, 3);
         vm.assume(!x.answered && x.challenged);
-        _assumeArgued(x);
-        _settle(x, _three(x, i, j, k));
+        _assumePlain(x);
+        _settleArgued(x, _votes(i, j, k));
     }
 
     /// @dev What matters to an argument; who is in the roster and who claimed is the undisputed task's proof.
-    function _assumeArgued(Facts memory x) private {
+    function _settleArgued(Facts memory x, uint256[] memory votes) private {
         vm.assume(x.opened && !x.isVoid && !x.claimed && x.active && !x.nonFinite && !x.included);
         vm.assume(x.drawn == x.answered && (x.answered || x.check == 0) && (x.challenged || x.challenge == 0));
         vm.assume(x.challenged || (x.answered && x.check != 1));
+        _settle(x, votes);
     }
 
-    /// @dev Before three, what a panel of one has shown already is left at one value.
-    function _three(Facts memory x, uint8 i, uint8 j, uint8 k) private returns (uint256[] memory votes) {
+    /// @dev Whose bond it is, and who held the result, is left to the two simplest arguments.
+    function _assumePlain(Facts memory x) private {
         vm.assume(!x.ofSlot && !x.withheld);
+    }
+
+    function _votes(uint8 vote) private returns (uint256[] memory votes) {
+        votes = new uint256[](1);
+        votes[0] = _one(vote, 4);
+    }
+
+    /// @dev In ascending order: every combination once. Other orders are for the tests of play.
+    function _votes(uint8 i, uint8 j, uint8 k) private returns (uint256[] memory votes) {
+        vm.assume(i <= j && j <= k);
         votes = new uint256[](3);
         (votes[0], votes[1], votes[2]) = (_one(i, 4), _one(j, 4), _one(k, 4));
     }

@@ -90,7 +90,7 @@ def _play(
                 outcome.happened[coming.kind] += 1
                 coming = next(plan)
                 due = time.monotonic() + coming.after
-        time.sleep(0.1)
+        time.sleep(0.25)
     past = _look(indexer, job)
     outcome.faults.append(f"not over after {most_seconds:.0f} s: {past and _where(past)}")
     return None

@@ -1,6 +1,6 @@
 """What a worker does next: pure, from one sight. Joins, computes, claims, opens, leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
@@ -16,10 +16,11 @@ from protocol.role.actions import (
 )
 from protocol.role.sight import JobSight, Sight
 from protocol.rules.history import RoundHistory
-from protocol.rules.records import Ending, Phase, Slot, Stage
+from protocol.rules.records import Ending, JobId, Phase, Slot, Stage
 from protocol.rules.sealing import words
 from protocol.rules.seats import task_owners
 from protocol.rules.turns import claims_from
+from worker.capacity import Room
 
 FROZEN = (Phase.SEED, Phase.COMMIT, Phase.DRAW)
 """Phases in which the worker roster does not change."""
@@ -29,36 +30,43 @@ FROZEN = (Phase.SEED, Phase.COMMIT, Phase.DRAW)
 class Limits:
     """Inside these the owner lets its worker act."""
 
-    slots: int = 1
+    slots: int | None = None  # at most so many in each job; None: as many as it can serve
     smallest_reward: int = 1
     claims: bool = True  # take over tasks that other slots leave unserved
 
 
-def decide(sight: Sight, limits: Limits) -> list[Action]:
-    """Everything worth doing now, most urgent first."""
+def decide(sight: Sight, limits: Limits, rooms: Mapping[JobId, Room]) -> list[Action]:
+    """Everything worth doing now, most urgent first; `rooms` is what was found before joining."""
     actions: list[Action] = []
     for js in sight.jobs.values():
         actions += open_due(sight, js)
         actions += move_on(sight, js)
         if js.fit:
             actions += _work(sight, js)
-        if js.fit and not sight.leaving:
-            actions += _join(sight, js, limits)
-            if limits.claims and not any(isinstance(a, Answer) for a in actions):
-                actions += _claim(sight, js)
+            actions += _join(sight, js, limits, rooms)
+        idle = not any(isinstance(a, Answer) for a in actions)
+        if js.fit and limits.claims and idle and not sight.leaving:
+            actions += _claim(sight, js)
     actions += _leave(sight)
     return actions
 
 
-def _join(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Action]:
-    terms = js.past.terms
-    closed = js.round.phase in FROZEN or js.round.phase == Phase.ENDED or js.job.stopped
-    if closed or terms.reward < limits.smallest_reward:
-        return
+def may_join(sight: Sight, js: JobSight, limits: Limits) -> bool:
+    """Whether a job is one to join, if there is room for it."""
+    over = js.round.phase == Phase.ENDED or js.job.stopped
+    if sight.leaving or over or not js.fit or js.past.terms.reward < limits.smallest_reward:
+        return False
     # Who lost money here stays out until a person has looked; who left may come back.
     present = any(owner == sight.provider for _, owner in js.past.roster)
-    if not present and sight.provider not in js.past.slashed:
-        args = (js.past.job, sight.provider, limits.slots)
+    return not present and sight.provider not in js.past.slashed
+
+
+def _join(
+    sight: Sight, js: JobSight, limits: Limits, rooms: Mapping[JobId, Room]
+) -> Iterator[Action]:
+    found = rooms.get(js.past.job, Room(0))
+    if found.slots and js.round.phase not in FROZEN and may_join(sight, js, limits):
+        args = (js.past.job, sight.provider, found.slots)
         yield Send(f"{js.past.job}/join/{js.past.members[sight.provider]}", "join", args)
 
 

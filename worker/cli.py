@@ -44,7 +44,10 @@ def compute(
 
 @app.command()
 def run(
-    slots: Annotated[int, typer.Option(help="Slots to join each job with.", min=1)] = 1,
+    slots: Annotated[
+        int | None,
+        typer.Option(help="At most so many slots in a job; else as many as can be served.", min=1),
+    ] = None,
     smallest_reward: Annotated[
         int, typer.Option(help="Ignore jobs that pay less per task (token units).")
     ] = 1,
@@ -62,6 +65,18 @@ def run(
     from worker.service import run_worker
 
     run_worker(start_process(), Limits(slots, smallest_reward, claims), dishonest)
+
+
+@app.command()
+def capacity(
+    slots: Annotated[int | None, typer.Option(help="As for `run`.", min=1)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What this operator's consumers are and can do, and how many slots each job would get."""
+    from protocol.runtime.start import start_process
+    from worker.capacity_report import print_capacity
+
+    print_capacity(start_process(), slots, as_json=json)
 
 
 @app.command()

@@ -7,12 +7,15 @@ from protocol.chain.anvil import DEV_CHAIN_ID
 from protocol.chain.deployment import Deployment
 from protocol.chain.wallet import unlock
 from protocol.fleet.embedded import COMMAND
+from protocol.fleet.trials import Trials
 from protocol.role.service import RoleService
+from protocol.role.sight import Sight
 from protocol.rules.errors import RuleError
 from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
 from worker.claim import Limits, decide
 from worker.leaving import unfinished
+from worker.survey import Survey
 
 CHEAT = (sys.executable, "-m", "worker.dishonest")
 """Starts a consumer that cheats in the mode that follows."""
@@ -45,4 +48,14 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             consumer,
             device,
         )
-        service.run(lambda sight: decide(sight, limits), unfinished)
+        trials = Trials(
+            service.leases.engine, settings.queue, silent_seconds=2 * settings.lease_seconds
+        )
+        survey = Survey(service.chain, service.files, trials, service.answerer.place, limits)
+
+        def look(sight: Sight) -> None:
+            survey.look(sight)
+            slots = {int(job): found.slots for job, found in survey.rooms.items()}
+            service.watch.metrics.weigh(len(trials.consumers()), slots)
+
+        service.run(lambda sight: decide(sight, limits, survey.rooms), unfinished, after=look)

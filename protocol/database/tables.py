@@ -6,7 +6,7 @@ nothing is under way, and that of computations at the price of computing again.
 
 from typing import Any
 
-from sqlalchemy import JSON, Float, LargeBinary, String
+from sqlalchemy import JSON, BigInteger, Float, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -78,3 +78,31 @@ class ComputationRow(Base):
     cid: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     witness: Mapped[bytes | None] = mapped_column(LargeBinary)
     seconds: Mapped[float] = mapped_column(Float(53), default=0.0)
+
+
+class ConsumerRow(Base):
+    """A consumer that is there, as it says itself; memory in bytes."""
+
+    __tablename__ = "consumer"
+    queue: Mapped[str] = mapped_column(String(100), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    device: Mapped[str] = mapped_column(String(100))
+    host: Mapped[str] = mapped_column(String(200))
+    memory: Mapped[int] = mapped_column(BigInteger)
+    free: Mapped[int] = mapped_column(BigInteger)
+    seen: Mapped[float] = mapped_column(Float(53))
+
+
+class TrialRow(Base):
+    """One task of a job that one consumer tries before the job is joined."""
+
+    __tablename__ = "trial"
+    queue: Mapped[str] = mapped_column(String(100), primary_key=True)
+    consumer: Mapped[str] = mapped_column(String(200), primary_key=True)
+    market: Mapped[str] = mapped_column(String(100), primary_key=True)
+    job: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    description: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(10))  # waiting, begun, done, failed
+    seconds: Mapped[float] = mapped_column(Float(53), default=0.0)
+    peak: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes
+    error: Mapped[str] = mapped_column(String(2000), default="")

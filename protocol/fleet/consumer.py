@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from protocol.database.errors import DatabaseUnavailable
+from protocol.fleet.attendance import Attendance
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.errors import LeaseLost
 from protocol.fleet.leases import Lease, Leases
@@ -24,10 +26,19 @@ log = structlog.get_logger()
 Note = Callable[[Sequence[str]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a task cost that was computed and not published: seconds, peak of memory in bytes."""
+
+    seconds: float
+    peak: int
+
+
 class Computer(Protocol):
     """Does computations; tells `note` the CIDs, index first, before it publishes them."""
 
     def compute(self, wanted: Computation, note: Note) -> Computed: ...
+    def rehearse(self, wanted: Computation) -> Rehearsal: ...
     def forget_all_but(self, jobs: set[tuple[str, JobId]]) -> None: ...
 
 
@@ -35,12 +46,19 @@ class Consumer:
     """One device's worth of computing for one queue."""
 
     def __init__(
-        self, leases: Leases, computer: Computer, name: str, *, look_seconds: float = 2.0
+        self,
+        leases: Leases,
+        computer: Computer,
+        name: str,
+        *,
+        look_seconds: float = 2.0,
+        attendance: Attendance | None = None,
     ) -> None:
         self.look_seconds = look_seconds  # how long a lost ring costs at most
         self.leases = leases
         self.computer = computer
         self.name = name
+        self.attendance = attendance
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._lease: Lease | None = None
@@ -55,7 +73,8 @@ class Consumer:
         while not self._stopped:
             self._bell.clear()
             try:
-                while not self._stopped and self.work_once():
+                self._appear()
+                while not self._stopped and (self.work_once() or self.try_once()):
                     pass
                 self.computer.forget_all_but(set(self.leases.jobs()))
             except DatabaseUnavailable as error:
@@ -68,6 +87,8 @@ class Consumer:
         self.wake()
         with self._lock:
             lease, self._lease = self._lease, None
+        if self.attendance is not None:
+            self.attendance.vanish()
         if lease is not None:
             log.info("lease given back", question=lease.computation.question)
             self.leases.give_back(lease)
@@ -103,6 +124,32 @@ class Consumer:
                 self._lease = None
         return True
 
+    def try_once(self) -> bool:
+        """Try a task of a job that a role thinks of joining; False where there was nothing."""
+        if self.attendance is None:
+            return False
+        wanted = self.attendance.begin()
+        if wanted is None:
+            return False
+        told = log.bind(job=wanted.job)
+        told.info("trying")
+        try:
+            with self._renewing(None):
+                found = self.computer.rehearse(wanted)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the job is better not joined
+            told.warning("cannot compute this job", error=str(error))
+            self.attendance.give_up(wanted, str(error) or type(error).__name__)
+        else:
+            self.attendance.finish(wanted, found.seconds, found.peak)
+            told.info("tried", seconds=round(found.seconds, 2), mib=found.peak >> 20)
+        return True
+
+    def _appear(self) -> None:
+        if self.attendance is not None:
+            self.attendance.appear()
+
     def _hand_in(self, tell: Callable[[Lease, str], None], lease: Lease, error: str) -> None:
         try:
             tell(lease, error)
@@ -110,13 +157,15 @@ class Consumer:
             log.warning("computed for nothing", error=str(lost))
 
     @contextmanager
-    def _renewing(self, lease: Lease) -> Iterator[None]:
+    def _renewing(self, lease: Lease | None) -> Iterator[None]:
         over = threading.Event()
 
         def renew() -> None:
             while not over.wait(self.leases.seconds / 3):
                 try:
-                    self.leases.renew(lease)
+                    self._appear()
+                    if lease is not None:
+                        self.leases.renew(lease)
                 except LeaseLost:
                     return  # `finish` will say so
                 except DatabaseUnavailable as error:

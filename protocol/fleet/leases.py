@@ -63,9 +63,9 @@ class Leases:
     ) -> None:
         self.queue = queue
         self.seconds = seconds
-        self._engine = engine
+        self.engine = engine
         self._readers = engine.execution_options(only_reads=True)
-        self._clock = clock or _clock_of(engine)
+        self._clock = clock or clock_of(engine)
 
     # --- the role's side ---
 
@@ -250,11 +250,11 @@ class Leases:
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with Session(self._engine) as session, session.begin():
+        with Session(self.engine) as session, session.begin():
             yield session
 
 
-def _clock_of(engine: Engine) -> Callable[[Session], float]:
+def clock_of(engine: Engine) -> Callable[[Session], float]:
     """One clock for all consumers: the server's; a file is used on one host alone."""
     if engine.dialect.name == "postgresql":
         now = text("SELECT extract(epoch FROM clock_timestamp())")

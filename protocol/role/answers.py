@@ -39,7 +39,7 @@ class Answerer:
     @property
     def place(self) -> str:
         """The market's name among all markets."""
-        return f"{self.chain_id}/{self.market}"
+        return market_name(self.chain_id, self.market)
 
     def find(
         self, past: JobHistory, record: RoundHistory, question: int, included: int, deadline: int
@@ -94,6 +94,11 @@ class Answerer:
         if cids:
             bundle, *shards = (Cid.parse(cid) for cid in cids)
             self.pins.hold(job, bundle, shards, stays=False)
+
+
+def market_name(chain_id: int, market: Address) -> str:
+    """A market's name among all markets."""
+    return f"{chain_id}/{market}"
 
 
 def describe(

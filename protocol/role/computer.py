@@ -5,14 +5,17 @@ inputs, so it does not matter who computes it, or how often.
 """
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from protocol.fleet.computation import Computation, Computed
-from protocol.fleet.consumer import Note
+from protocol.fleet.consumer import Note, Rehearsal
+from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import ZERO32, JobId
 from protocol.training.bundle import write_bundle
+from protocol.training.footprint import require_memory
 from protocol.training.program import Result, compute_task, compute_update
 
 Tamper = Callable[[JobId, Result], Result]
@@ -34,9 +37,8 @@ class StoreComputer:
 
     def compute(self, wanted: Computation, note: Note) -> Computed:
         """Compute and publish one question; raises what fetching, computing, publishing raise."""
-        if wanted.market not in self._files:
-            self._files[wanted.market] = self.open_files()
-        files = self._files[wanted.market]
+        files = self._opened(wanted)
+        require_memory(files.manifest(wanted), free_bytes())
         result = _update(files, wanted) if wanted.is_update else self._task(files, wanted)
         if result.is_nonfinite:
             return Computed(result.root, ZERO32, result.witness)
@@ -47,6 +49,23 @@ class StoreComputer:
             for path in (*bundle.shard_paths, bundle.index_path):
                 files.store.publish(path)
         return Computed(bundle.root, bundle.index_digest, result.witness)
+
+    def rehearse(self, wanted: Computation) -> Rehearsal:
+        """Compute a task and publish nothing; raises what fetching and computing raise."""
+        files = self._opened(wanted)
+        manifest = files.manifest(wanted)
+        require_memory(manifest, free_bytes())
+        state = files.state(wanted, wanted.state_root, wanted.state_cid)
+        dataset = files.dataset(wanted)
+        forget_peak()
+        began = time.monotonic()
+        compute_task(manifest, state, dataset, wanted.round, wanted.question)
+        return Rehearsal(time.monotonic() - began, peak_bytes())
+
+    def _opened(self, wanted: Computation) -> JobFiles:
+        if wanted.market not in self._files:
+            self._files[wanted.market] = self.open_files()
+        return self._files[wanted.market]
 
     def forget_all_but(self, jobs: set[tuple[str, JobId]]) -> None:
         """Close the files of jobs that are over."""

@@ -14,10 +14,12 @@ import threading
 import structlog
 
 from protocol.database.opening import fleet_database
+from protocol.fleet.attendance import Attendance
 from protocol.fleet.bell import listen
 from protocol.fleet.consumer import Consumer
 from protocol.fleet.device import hold_device
 from protocol.fleet.leases import Leases
+from protocol.fleet.trials import Trials
 from protocol.role.computer import StoreComputer, Tamper
 from protocol.role.job_files import JobFiles
 from protocol.rules.errors import GradproofError
@@ -39,7 +41,8 @@ def run_consumer(
     it has given back.
     """
     hold_device(settings.home, device)  # until the process ends
-    leases = Leases(fleet_database(settings), settings.queue, seconds=settings.lease_seconds)
+    engine = fleet_database(settings)
+    leases = Leases(engine, settings.queue, seconds=settings.lease_seconds)
     store = open_store(settings.apis, settings.gateways)
 
     def open_files() -> JobFiles:
@@ -49,7 +52,14 @@ def run_consumer(
     host = socket.gethostname()
     name = f"{device}-{os.getpid()}@{host}"
     computer = StoreComputer(open_files, folder, tamper)
-    consumer = Consumer(leases, computer, name, look_seconds=settings.look_seconds)
+    trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
+    consumer = Consumer(
+        leases,
+        computer,
+        name,
+        look_seconds=settings.look_seconds,
+        attendance=Attendance(trials, name, device, host),
+    )
 
     def end(code: int) -> None:
         try:

@@ -42,6 +42,10 @@ class RoleMetrics:
         self.queue_depth = gauge("queue_depth", "computations that no consumer has taken")
         self.lease_age = gauge("lease_age_seconds", "since the oldest lease under way was granted")
         self.compute_seconds = histogram("compute_seconds", "computing one answer", "stage")
+        self.consumers = gauge("consumers", "that compute for this role's queue now")
+        self.slots_to_join = gauge(
+            "slots_to_join", "that a job which is not joined could be joined with", "job_id"
+        )
         # The chain.
         self.head = gauge("head_block", "newest block of the endpoint")
         self.indexed = gauge("indexed_block", "newest block that the role has read")
@@ -62,6 +66,13 @@ class RoleMetrics:
         self.seals = gauge("own_seals", "own seals in open rounds, by state", "state")
         if counters is not None:
             registry.register(_StoreCounters(counters))
+
+    def weigh(self, consumers: int, slots: Mapping[int, int]) -> None:
+        """What a worker's consumers could serve of each job that it has not joined."""
+        self.consumers.set(consumers)
+        self.slots_to_join.clear()
+        for job, number in slots.items():
+            self.slots_to_join.labels(str(job)).set(number)
 
 
 class _StoreCounters(Collector):

@@ -220,7 +220,7 @@ def test_16_worker_refusesTheHostileJobAndJoinsTheHonestOne(
             )
             jobs.append(send_post(chain, sender, terms, required_escrow(terms)))
         hostile, hidden, good = jobs
-        stage.start(worker, "worker", "run")
+        stage.start(worker, "worker", "run", "--slots", "1")
         indexer = Indexer(chain, open_database(None))
         until = time.monotonic() + 90
         while not indexer.sync().jobs[good].roster:

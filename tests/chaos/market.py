@@ -39,7 +39,7 @@ VERIFIERS = [f"verifier-{i}" for i in (1, 2, 3)]
 ROLES = [COORDINATOR, *WORKERS, *VERIFIERS]
 COMMANDS = {
     COORDINATOR: ("coordinator", "run"),
-    **dict.fromkeys(WORKERS, ("worker", "run")),
+    **dict.fromkeys(WORKERS, ("worker", "run", "--slots", "1")),
     **dict.fromkeys(VERIFIERS, ("verifier", "run", "--slots", "3")),
 }
 TASKS, CHECKS = 4, 2

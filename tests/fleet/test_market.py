@@ -146,7 +146,7 @@ def story(
         job = post(chain, settings, root, actors["coordinator"])
         director = Director(chain, fleet)
         fleet.start(worker, "worker", "run", "--slots", "2")
-        fleet.start(actors["worker-2"], "worker", "run")
+        fleet.start(actors["worker-2"], "worker", "run", "--slots", "1")
         director.wait(job, "the workers", lambda p: len(p.roster) == 3)
         fleet.start(actors["coordinator"], "coordinator", "run")
 

@@ -112,7 +112,7 @@ def kill_and_start_again(stage: Stage, actor: Actor) -> None:
     role.process.kill()
     assert role.process.wait(10) == -signal.SIGKILL
     stage.running.remove(role)
-    stage.start(actor, "worker", "run")
+    stage.start(actor, "worker", "run", "--slots", "1")
 
 
 @pytest.fixture(scope="session")
@@ -135,8 +135,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         for i in (1, 2, 3):
             stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
         for name in ("worker-1", "worker-2"):
-            stage.start(actors[name], "worker", "run")
-        stage.start(actors[CHEAT], "worker", "run", "--dishonest", "one-bit")
+            stage.start(actors[name], "worker", "run", "--slots", "1")
+        stage.start(actors[CHEAT], "worker", "run", "--slots", "1", "--dishonest", "one-bit")
         requester = make_actor(root, "requester")
         with open_store(settings.apis) as store:
             files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))

@@ -68,7 +68,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         job = post(chain, settings, root, actors["coordinator"])
         director = Director(chain, stage)
         for name in (LEAVER, STAYER):
-            stage.start(actors[name], "worker", "run")
+            stage.start(actors[name], "worker", "run", "--slots", "1")
         director.wait(job, "two workers", lambda p: len(p.roster) == 2)
         stage.start(actors["coordinator"], "coordinator", "run")
         director.wait(job, "a seal", lambda p: has_sealed(p, actors[LEAVER]))

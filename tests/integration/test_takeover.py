@@ -1,4 +1,4 @@
-"""A coordinator and a worker vanish for good in the first round; the others finish the job."""
+"""A worker becomes slow and a coordinator vanishes in the first round; the others finish the job."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from coordinator import devnet as network
@@ -32,6 +33,13 @@ BLOCK_SECONDS = 0.4
 SHORT = WINDOWS | {"commit": 120, "update": 60}
 
 
+def slow_down(stage: Stage, actor: Actor) -> None:
+    """Its machine computes no more for now; the role itself goes on."""
+    role = next(r for r in stage.running if r.name == actor.name)
+    for consumer in psutil.Process(role.process.pid).children():
+        consumer.suspend()
+
+
 def vanish(stage: Stage, actor: Actor) -> None:
     """SIGKILL, and nobody starts it again."""
     role = next(r for r in stage.running if r.name == actor.name)
@@ -50,7 +58,7 @@ def has_sealed(past: JobHistory, actor: Actor) -> bool:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, JobHistory, Stage]]:
-    """Two workers, three verifiers, one coordinator; the last two words are had by the others."""
+    """Two workers, three verifiers, one coordinator."""
     root = tmp_path_factory.mktemp("takeover")
     net = network.start(root / "devnet", block_time=BLOCK_SECONDS)
     stage = Stage(root, net)
@@ -69,12 +77,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Job
             stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
         job = post(chain, settings, root, actors["coordinator"])
         director = Director(chain, stage)
-        # One after the other: whoever joins last must not have sealed before it vanishes.
-        stage.start(actors["worker-1"], "worker", "run")
+        # One after the other: whoever joins last must not have sealed before it is slow.
+        stage.start(actors["worker-1"], "worker", "run", "--slots", "1")
         director.wait(job, "a first worker", lambda p: len(p.roster) == 1)
-        stage.start(actors["worker-2"], "worker", "run")
+        stage.start(actors["worker-2"], "worker", "run", "--slots", "1")
         director.wait(job, "a second worker", lambda p: len(p.roster) == 2)
-        vanish(stage, actors["worker-2"])
+        slow_down(stage, actors["worker-2"])
         stage.start(actors["coordinator"], "coordinator", "run")
         director.wait(job, "a seal", lambda p: has_sealed(p, actors["worker-1"]))
         vanish(stage, actors["coordinator"])
@@ -108,12 +116,12 @@ def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> Jo
 
 
 @pytest.mark.slow
-def test_tasks_of_the_vanished_worker_were_claimed_and_paid(
+def test_fast_worker_took_the_tasks_of_the_slow_one_and_was_paid(
     story: tuple[Chain, JobHistory, Stage],
 ) -> None:
     _, past, _ = story
     [round_] = past.rounds
-    assert round_.claims, "the vanished worker had tasks"
+    assert round_.claims, "the slow worker had tasks"
     assert set(round_.results.values()) == {TaskResult.INCLUDED}
     sealers = {seal.provider for key, seal in round_.seals.items() if key[0] == SealStage.WORK}
     assert len(sealers) == 1

@@ -9,13 +9,13 @@ from protocol.role.actions import Action, Answer, Hold, Send
 from protocol.role.leaving import Departure, unopened
 from protocol.rules.records import ZERO_ADDRESS, Address, Ending, Phase, Stage
 from tests.roles.test_verifier import check_holders, drawn_bitmap, scene_in
-from tests.roles.test_worker import idle, my_tasks, stranger
+from tests.roles.test_worker import decide, idle, my_tasks, stranger
 from tests.support.rounds import JOB, address
 from tests.support.sights import COORDINATOR, COORDINATOR_KEY, NOW, VERIFIERS, WORKERS, Scene
 from verifier.draw import Limits as VerifierLimits
 from verifier.draw import decide as verify
 from verifier.leaving import unfinished as verifier_unfinished
-from worker.claim import FROZEN, Limits, decide
+from worker.claim import FROZEN, Limits
 from worker.leaving import unfinished as worker_unfinished
 
 SLOT, ME = WORKERS[0]

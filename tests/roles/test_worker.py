@@ -2,16 +2,24 @@
 
 import pytest
 
-from protocol.role.actions import Answer, Send
+from protocol.role.actions import Action, Answer, Send
+from protocol.role.sight import Sight
 from protocol.rules.records import Address, Ending, Phase, Slot, Stage
 from protocol.rules.seats import task_owners
 from tests.support.rounds import JOB, address, digest
 from tests.support.sights import NOW, WORKERS, Scene
-from worker.claim import FROZEN, Limits, decide
+from worker import claim
+from worker.capacity import Room
+from worker.claim import FROZEN, Limits
 
 ME = WORKERS[0][1]
 LIMITS = Limits()
 IDLE = [p for p in Phase if p not in (Phase.NONE, Phase.COMMIT, Phase.REVEAL)]
+
+
+def decide(sight: Sight, limits: Limits) -> list[Action]:
+    """What it does where there is room for as many slots as it likes."""
+    return claim.decide(sight, limits, {JOB: Room(limits.slots or 1)})
 
 
 def owners(scene: Scene) -> list[tuple[Slot, Address]]:
@@ -228,6 +236,12 @@ def test_stranger_joins_where_the_roster_may_change(phase: Phase) -> None:
 @pytest.mark.parametrize("phase", [*FROZEN, Phase.ENDED])
 def test_nobody_joins_a_frozen_roster(phase: Phase) -> None:
     assert decide(stranger(phase=phase).look(), LIMITS) == []
+
+
+def test_nobody_joins_without_room() -> None:
+    scene = stranger(phase=Phase.WAITING)
+    assert claim.decide(scene.look(), LIMITS, {}) == [], "it has not been weighed yet"
+    assert claim.decide(scene.look(), LIMITS, {JOB: Room(0, "too slow")}) == []
 
 
 def test_nobody_joins_a_stopped_job() -> None:

@@ -19,7 +19,12 @@ MACHINE_PATH = re.compile(r"/(?:work|root|home/\w+|Users/\w+)/|\.\./shared\b")
 OWNERS = {
     "web3": ("protocol/chain/",),
     "ipfshttpclient": ("protocol/storage/",),
-    "sqlalchemy": ("protocol/chain/", "protocol/database/", "protocol/fleet/leases.py"),
+    "sqlalchemy": (
+        "protocol/chain/",
+        "protocol/database/",
+        "protocol/fleet/leases.py",
+        "protocol/fleet/trials.py",
+    ),
     "celery": ("protocol/fleet/bell.py",),
     "alembic": ("protocol/database/",),
 }

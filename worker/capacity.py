@@ -85,15 +85,14 @@ def _refusal(place: Place, consumers: list[Facts], able: list[Facts], trials: li
 def _served(place: Place, tasks: int, most: int | None) -> int:
     """The most slots whose tasks fit into the window and whose bonds are free; one at least."""
     terms = place.terms
-    slots = 1
-    for wanted in range(2, min(most or terms.tasks, terms.tasks) + 1):
+    slots, wished = 1, max(terms.tasks, terms.min_workers) - place.others
+    for wanted in range(2, min(most or wished, wished) + 1):
         roster = max(place.others + wanted, terms.min_workers)
         due = min(wanted * -(-terms.tasks // roster), terms.tasks)
         # Each slot holds one bond, each of its tasks but the first locks one more.
         bonds = max(due, wanted)
         # One more slot may make each slot's share smaller: the largest that fits counts.
-        fits = place.others + wanted <= terms.tasks and due <= tasks
-        if fits and bonds * terms.bond <= place.free_bond:
+        if due <= tasks and bonds * terms.bond <= place.free_bond:
             slots = wanted
     return slots
 

@@ -48,11 +48,12 @@ def print_capacity(settings: Settings, slots: int | None, *, as_json: bool) -> N
     with open_store(settings.apis, settings.gateways) as store:
         files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
         survey = Survey(chain, files, trials, place, Limits(slots))
+        here = survey.conditions(owner, key)
 
         def weigh(past: JobHistory) -> Weighed:
             joined = sum(who == owner for _, who in past.roster)
             try:
-                found = survey.room_of(past, owner, key)
+                found = survey.room_of(past, here)
             except GradproofError as error:
                 found = Room(0, str(error).splitlines()[0])
             return Weighed(past.job, joined, found, trials.of_job(place, past.job))

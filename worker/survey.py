@@ -6,14 +6,15 @@ is tried again after a while.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from protocol.chain.client import Chain
 from protocol.fleet.computation import Computation, Work
-from protocol.fleet.trials import Trials
+from protocol.fleet.trials import Facts, Trials
 from protocol.role.job_files import JobFiles
-from protocol.role.sight import JobSight, Sight
+from protocol.role.sight import Sight
 from protocol.rules.history import JobHistory
 from protocol.rules.records import Address, Ending, JobId
 from protocol.training.footprint import task_bytes
@@ -26,6 +27,16 @@ SAMPLE = 20
 """Blocks over which their distance is measured."""
 RETRY_SECONDS = 300.0
 """How long a job stays refused for trials that went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is the same for every job: provider, free bond, seconds between blocks, consumers."""
+
+    provider: Address
+    free_bond: int
+    block_seconds: float | None
+    consumers: tuple[Facts, ...]
 
 
 class Survey:
@@ -57,16 +68,26 @@ class Survey:
             for number, found in self.rooms.items()
             if any(js.past.job == number for js in candidates)
         }
-        for js in candidates:
-            self._weigh(sight, js)
-        for past in sight.market.jobs.values():
-            if past.ending != Ending.NONE and self.trials.of_job(self.market, past.job):
-                self.trials.drop(self.market, past.job)
+        if candidates:
+            here = self.conditions(sight.provider, sight.operator)
+            for js in candidates:
+                self._weigh(js.past, here)
+        for market, job in self.trials.jobs():
+            past = sight.market.jobs.get(job)
+            if market == self.market and (past is None or past.ending != Ending.NONE):
+                self.trials.drop(market, job)
 
-    def _weigh(self, sight: Sight, js: JobSight) -> None:
-        job = js.past.job
-        self._ask(js.past)
-        found = self.room_of(js.past, sight.provider, sight.operator)
+    def conditions(self, provider: Address, operator: Address) -> Conditions:
+        """Consumers, blocks and bond as they are now."""
+        free_bond = self._free_bond(provider, operator)
+        return Conditions(
+            provider, free_bond, block_seconds(self.chain), tuple(self.trials.consumers())
+        )
+
+    def _weigh(self, past: JobHistory, here: Conditions) -> None:
+        job = past.job
+        self._ask(past, here)
+        found = self.room_of(past, here)
         if found != self.rooms.get(job):
             log.info("job weighed", job=job, slots=found.slots, reason=found.reason or "it fits")
             self.rooms[job] = found
@@ -75,24 +96,23 @@ class Survey:
             self.trials.drop(self.market, job)
             self._since[job] = self._clock()
 
-    def _ask(self, past: JobHistory) -> None:
+    def _ask(self, past: JobHistory, here: Conditions) -> None:
         floor = task_bytes(self.files.manifest(past))
         tried = {trial.consumer for trial in self.trials.of_job(self.market, past.job)}
-        able = [c.name for c in self.trials.consumers() if c.free >= floor and c.name not in tried]
+        able = [c.name for c in here.consumers if c.free >= floor and c.name not in tried]
         if able:
             self.trials.ask(first_task(self.market, past), able)
 
-    def room_of(self, past: JobHistory, provider: Address, operator: Address) -> Room:
-        """The room for one job as things are now."""
+    def room_of(self, past: JobHistory, here: Conditions) -> Room:
+        """The room for one job under these conditions."""
         place = Place(
             terms=past.terms,
-            others=sum(owner != provider for _, owner in past.roster),
+            others=sum(owner != here.provider for _, owner in past.roster),
             floor=task_bytes(self.files.manifest(past)),
-            free_bond=self._free_bond(provider, operator),
+            free_bond=here.free_bond,
         )
         trials = self.trials.of_job(self.market, past.job)
-        seconds = block_seconds(self.chain)
-        return room(place, self.trials.consumers(), trials, seconds, self.limits.slots)
+        return room(place, list(here.consumers), trials, here.block_seconds, self.limits.slots)
 
     def _free_bond(self, provider: Address, operator: Address) -> int:
         """What the operator may lock now: of the owner's free bond, within its limit."""

@@ -136,6 +136,12 @@ class Trials:
             for r in rows
         ]
 
+    def jobs(self) -> set[tuple[str, JobId]]:
+        """The jobs that something was tried of, by market and number."""
+        query = select(TrialRow.market, TrialRow.job).where(TrialRow.queue == self.queue)
+        with self._reading() as session:
+            return {(market, JobId(job)) for market, job in session.execute(query.distinct())}
+
     def ask(self, wanted: Computation, names: list[str]) -> None:
         """Have these consumers try a task, each for itself; once."""
         known = {trial.consumer for trial in self.of_job(wanted.market, wanted.job)}

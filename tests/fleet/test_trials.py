@@ -70,8 +70,10 @@ def test_each_consumer_tries_a_job_once(trials: Trials) -> None:
     assert b.state == WAITING
     trials.ask(computation(), ["a", "b"])
     assert trials.begin("a") is None, "what is known is not tried again"
+    assert trials.jobs() == {(MARKET, JOB)}
     trials.drop(MARKET, JOB)
     assert states(trials) == {}
+    assert trials.jobs() == set()
 
 
 def test_queues_and_jobs_do_not_mix(trials: Trials, engine: Engine) -> None:

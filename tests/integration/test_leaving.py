@@ -1,11 +1,15 @@
 """A worker is told to leave in the middle of a round: it finishes, takes its bond out, and ends."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +50,7 @@ class Story:
     free: int
     left_in: list[int]  # blocks in which it took a slot out
     codes: dict[str, int]
+    weighed: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         for name in (LEAVER, STAYER):
             stage.start(actors[name], "worker", "run", "--slots", "1")
         director.wait(job, "two workers", lambda p: len(p.roster) == 2)
+        weighed = capacity(stage, actors[LEAVER])
         stage.start(actors["coordinator"], "coordinator", "run")
         director.wait(job, "a seal", lambda p: has_sealed(p, actors[LEAVER]))
 
@@ -87,7 +93,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         log = role.log.read_text()
         people = actors[LEAVER], actors[STAYER]
         code = role.process.returncode
-        yield Story(past, *people, log, code, locked, free, left_in, codes)
+        yield Story(past, *people, log, code, locked, free, left_in, codes, weighed)
     finally:
         stage.stop()
         network.stop(root / "devnet")
@@ -99,6 +105,16 @@ def tell_to_leave(stage: Stage, name: str) -> Running:
     stage.running.remove(role)
     os.kill(role.process.pid, signal.SIGTERM)
     return role
+
+
+def capacity(stage: Stage, actor: Actor) -> dict[str, Any]:
+    """`gradproof worker capacity` in an operator's home."""
+    command = [sys.executable, "-m", "coordinator.cli.main", "worker", "capacity", "--json"]
+    environment = stage.environment(actor, actor.home)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
@@ -150,6 +166,19 @@ def test_others_complete_the_job(story: Story) -> None:
     assert story.past.ending == Ending.COMPLETED
     assert story.past.updates == 1
     assert story.stayer.address in sealers(story.past)
+
+
+@pytest.mark.slow
+def test_operator_sees_what_its_consumer_can_do(story: Story) -> None:
+    [consumer] = story.weighed["consumers"]
+    assert consumer["device"] == "cpu"
+    assert 0 < consumer["free"] <= consumer["memory"]
+    [job] = story.weighed["jobs"]
+    assert (job["joined"], job["room"]) == (1, {"slots": 2, "reason": ""}), "three tasks, two slots"
+    [trial] = job["trials"]
+    assert trial["consumer"] == consumer["name"]
+    assert 0 < trial["peak"] <= consumer["memory"]
+    assert trial["seconds"] > 0
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A worker becomes slow and a coordinator vanishes in the first round; the others finish the job."""
+"""In the first round a worker is slow and the coordinator vanishes; the others finish the job."""
 
 import subprocess
 import sys
@@ -77,11 +77,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Job
             stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
         job = post(chain, settings, root, actors["coordinator"])
         director = Director(chain, stage)
-        # One after the other: whoever joins last must not have sealed before it is slow.
-        stage.start(actors["worker-1"], "worker", "run", "--slots", "1")
-        director.wait(job, "a first worker", lambda p: len(p.roster) == 1)
-        stage.start(actors["worker-2"], "worker", "run", "--slots", "1")
-        director.wait(job, "a second worker", lambda p: len(p.roster) == 2)
+        for name in ("worker-1", "worker-2"):
+            stage.start(actors[name], "worker", "run", "--slots", "1")
+        director.wait(job, "two workers", lambda p: len(p.roster) == 2)
         slow_down(stage, actors["worker-2"])
         stage.start(actors["coordinator"], "coordinator", "run")
         director.wait(job, "a seal", lambda p: has_sealed(p, actors["worker-1"]))

@@ -57,6 +57,7 @@ def test_others_leave_fewer_tasks_and_fewer_slots() -> None:
 def test_expected_workers_count_as_there() -> None:
     slow = [trial(seconds=25.0)]  # three fit
     assert room(place(min_workers=8), [consumer()], slow, 1.0) == Room(3)
+    assert room(place(min_workers=12), [consumer()], [trial()], 1.0) == Room(12), "or none opens"
 
 
 def test_task_longer_than_the_window_is_refused_with_both_figures() -> None:

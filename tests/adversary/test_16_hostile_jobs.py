@@ -215,8 +215,12 @@ def test_16_worker_refusesTheHostileJobAndJoinsTheHonestOne(
             store.publish_bytes(bad)
         jobs = []
         for manifest in (bad, hashlib.sha256(b"hidden").digest(), honest):
+            terms = terms_of(authored, manifest)
+            # Time to try a task before the job counts as one that nobody wants.
             terms = dataclasses.replace(
-                terms_of(authored, manifest), coordinator=worker.operator.address
+                terms,
+                coordinator=worker.operator.address,
+                windows=dataclasses.replace(terms.windows, waiting=600),
             )
             jobs.append(send_post(chain, sender, terms, required_escrow(terms)))
         hostile, hidden, good = jobs

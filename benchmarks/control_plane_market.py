@@ -7,7 +7,7 @@ say that it failed.
 """
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Market:
         self.chain = Chain(self.anvil.url, self.deployment)
         self.gas: Gas = defaultdict(list)
         self._waiting: list[Transaction] = []
+        self._nonces: Counter[str] = Counter({FAUCET: self.chain.nonce(FAUCET)})
         self._names = _selectors()
         self._session = requests.Session()
         self.rpc("anvil_autoImpersonateAccount", True)
@@ -113,7 +114,10 @@ class Market:
         """Have it in the next block."""
         data = contract.get_function_by_name(function)(*args)._encode_transaction_data()
         gas = hex(TRANSACTION_GAS)
-        self._waiting.append({"from": who, "to": contract.address, "data": data, "gas": gas})
+        # Requests of one HTTP call are answered side by side, so each says its place in line.
+        fields = {"from": who, "to": contract.address, "data": data, "gas": gas}
+        self._waiting.append(fields | {"nonce": hex(self._nonces[who])})
+        self._nonces[who] += 1
 
     def act(self, owner: str, function: str, *args: Any) -> None:
         """Have a call of the market by an owner's hot key in the next block."""

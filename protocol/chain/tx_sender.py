@@ -6,6 +6,7 @@ with `eth_call`, so a refusal costs nothing and arrives as ContractRejected with
 values.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,7 @@ class TxSender:
         self.engine = engine
         self.policy = policy
         self._lock = lock_key(chain.genesis().hex()[:32], account.address, engine)
+        self._counts = self._count()
         for row in self._under_way():
             self._broadcast(row.raw)  # stored before a crash, perhaps never sent
 
@@ -127,20 +129,27 @@ class TxSender:
 
     def tally(self) -> Tally:
         """What this key has sent so far."""
+        query = select(func.min(TransactionRow.sent_block)).where(
+            TransactionRow.sender == self.address, TransactionRow.state == "sent"
+        )
+        with Session(self.engine) as session:
+            return Tally(+self._counts, session.scalar(query))
+
+    def _count(self) -> Counter[str]:
+        """Rows by state: read once, since nobody else writes them, and kept in step from then on."""
         query = (
-            select(TransactionRow.state, func.count(), func.min(TransactionRow.sent_block))
+            select(TransactionRow.state, func.count())
             .where(TransactionRow.sender == self.address)
             .group_by(TransactionRow.state)
         )
         with Session(self.engine) as session:
-            rows = {state: (count, oldest) for state, count, oldest in session.execute(query)}
-        counts = {state: count for state, (count, _) in rows.items()}
-        return Tally(counts, rows["sent"][1] if "sent" in rows else None)
+            return Counter({state: count for state, count in session.execute(query)})
 
     def states(self, prefix: str) -> set[str]:
-        """What became of all transactions whose keys begin with `prefix`."""
+        """What became of the transactions whose keys begin with `prefix`, but for the mined."""
         query = select(TransactionRow.state).where(
             TransactionRow.sender == self.address,
+            TransactionRow.state.in_(("sent", "reverted")),
             TransactionRow.key.startswith(prefix, autoescape=True),
         )
         with Session(self.engine) as session:
@@ -210,7 +219,14 @@ class TxSender:
                     sent_block=head,
                 )
             )
+            before = row.state if row is not None else None
+        self._recount(before, "sent")
         self._broadcast(raw)
+
+    def _recount(self, before: str | None, state: str) -> None:
+        if before is not None:
+            self._counts[before] -= 1
+        self._counts[state] += 1
 
     def _require(self, needed: int) -> None:
         balance = self.chain.balance(self.address)
@@ -299,9 +315,10 @@ class TxSender:
         """Note a state; the version that was mined comes last, where `wait` looks for it."""
         with Session(self.engine) as session, session.begin():
             row = session.get_one(TransactionRow, key)
-            row.state = state
+            before, row.state = row.state, state
             if mined is not None:
                 row.hashes = [*(sent for sent in row.hashes if sent != mined), mined]
+        self._recount(before, state)
 
     def _why_reverted(self, key: str) -> ContractRejected | None:
         """The contract's error, found by trying the same call on the state of now."""

@@ -6,7 +6,7 @@ nothing is under way, and that of computations at the price of computing again.
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, LargeBinary, String
+from sqlalchemy import JSON, BigInteger, Float, Index, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -36,13 +36,15 @@ class TransactionRow(Base):
     """One thing this role wants the chain to do, and how far it has got."""
 
     __tablename__ = "transaction"
+    # What is under way is found without a look at what is done.
+    __table_args__ = (Index("ix_transaction_sender_state", "sender", "state"),)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    sender: Mapped[str] = mapped_column(String(42), index=True)
+    sender: Mapped[str] = mapped_column(String(42))
     nonce: Mapped[int]
     raw: Mapped[bytes] = mapped_column(LargeBinary)
     hashes: Mapped[list[str]] = mapped_column(JSON)  # one per fee bump, newest last
     fields: Mapped[dict[str, Any]] = mapped_column(JSON)
-    state: Mapped[str] = mapped_column(String(10), index=True)  # sent, mined, reverted
+    state: Mapped[str] = mapped_column(String(10))  # sent, mined, reverted
     attempt: Mapped[int] = mapped_column(default=1)
     sent_block: Mapped[int]
 

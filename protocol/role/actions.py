@@ -61,6 +61,8 @@ class Prove:
 
 Action = Answer | Hold | Send | Prove
 
+URGENCY = {Send: 0, Prove: 0, Answer: 1, Hold: 2}
+"""What only needs sending goes first, and fetching last: it may outlast a window."""
 BATCHED = ("sealTasks", "open")
 """Functions whose last argument is a list of parts."""
 MOST_TOGETHER = 100
@@ -77,6 +79,7 @@ OPENS_IN = {
     Stage.UPDATE_PANEL: Phase.UPDATE_VERDICT_OPEN,
 }
 """The phase in which seals of each stage are opened."""
+OPENING = frozenset(OPENS_IN.values())
 
 
 def answer_or_seal(
@@ -97,6 +100,14 @@ def answer_or_seal(
         return Answer(job, number, stage, question, seat)
     function, args = _seal_call(opening, sight, place)
     return Send(_key(opening, "seal"), function, (job, number, *args))
+
+
+def most_urgent(actions: Iterable[Action]) -> list[Action]:
+    """Those that come before all others; after them there may be more of their kind."""
+    groups: dict[int, list[Action]] = {}
+    for action in actions:
+        groups.setdefault(URGENCY[type(action)], []).append(action)
+    return groups[min(groups)] if groups else []
 
 
 def open_due(sight: Sight, js: JobSight) -> Iterator[Send]:
@@ -135,17 +146,19 @@ def batch_prefix(function: str, where: Iterable[Any]) -> str:
 
 def _openings_due(sight: Sight, js: JobSight) -> Iterator[Send]:
     record = js.open_round
-    if record is None:
+    if record is None or js.round.phase not in OPENING:
         return
     on_their_way = {Stage.WORK: js.round.opened_tasks, Stage.CHECK: js.round.opened_checks}
     released = js.round.drawn & ~js.round.answered
     for seal in record.seals.values():
+        if not _is_mine(sight, seal) or seal.outcome is not None:
+            continue
         opening = sight.openings.get(
             (js.past.job, record.number, seal.stage, seal.question, seal.seat)
         )
-        if not _is_mine(sight, seal) or seal.outcome is not None or opening is None:
+        if opening is None or opening.hash != seal.hash:
             continue
-        if OPENS_IN[seal.stage] != js.round.phase or opening.hash != seal.hash:
+        if OPENS_IN[seal.stage] != js.round.phase:
             continue
         if seal.stage == Stage.WORK and released >> seal.question & 1:
             continue

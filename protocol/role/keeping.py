@@ -34,7 +34,8 @@ class Keeper:
         self.pins = pins
         self.clock = clock
         self._again = 0.0
-        self._kept: set[tuple[JobId, bytes]] = set()
+        self._seen: dict[JobId, tuple[int, bytes]] = {}  # how many states, and the last of them
+        self._late: dict[JobId, list[Cid]] = {}  # those of them that are not kept yet
         self._over: set[JobId] = set()
 
     def let_go(self, market: MarketHistory) -> list[JobId]:
@@ -61,16 +62,25 @@ class Keeper:
 
     def keep_states(self, past: JobHistory) -> None:
         """Pin every finalised state of a job, fetching what the store lacks, until forgotten."""
-        due = [cid for cid in final_states(past) if (past.job, cid.digest) not in self._kept]
-        if not due or self.clock() < self._again or self.pins.is_forgotten(past.job):
+        seen, newest = self._seen.get(past.job, (0, b""))
+        late = self._late.get(past.job, [])
+        if past.states[seen - 1 : seen] != [newest]:
+            seen, late = 0, []  # nothing yet, or a reorganisation took some: all are looked at
+        fresh = final_states(past, seen)
+        if not (late or fresh) or self.clock() < self._again or self.pins.is_forgotten(past.job):
             return
-        for cid in due:
-            try:
-                self._keep(past, cid)
-                self._kept.add((past.job, cid.digest))
-            except GradproofError as error:
-                log.warning("state not kept", job=past.job, cid=str(cid), error=str(error))
-                self._again = self.clock() + PAUSE
+        self._late[past.job] = [cid for cid in (*late, *fresh) if not self._has_kept(past, cid)]
+        if fresh:
+            self._seen[past.job] = (seen + len(fresh), fresh[-1].digest)
+
+    def _has_kept(self, past: JobHistory, cid: Cid) -> bool:
+        try:
+            self._keep(past, cid)
+        except GradproofError as error:
+            log.warning("state not kept", job=past.job, cid=str(cid), error=str(error))
+            self._again = self.clock() + PAUSE
+            return False
+        return True
 
     def _keep(self, past: JobHistory, cid: Cid) -> None:
         index, shards = self.files.state_files(past, cid.digest)
@@ -94,9 +104,9 @@ class Keeper:
         return True
 
 
-def final_states(past: JobHistory) -> list[Cid]:
-    """The states that rounds of this job ended in, oldest first."""
+def final_states(past: JobHistory, first: int = 0) -> list[Cid]:
+    """The states that rounds of this job ended in, oldest first, from the one of number `first`."""
     open_ = past.open_round
     # An update is accepted a moment before its round is final.
-    final = past.states[:-1] if open_ is not None and open_.update is not None else past.states
-    return [Cid.raw(digest) for digest in final]
+    last = len(past.states) - (open_ is not None and open_.update is not None)
+    return [Cid.raw(digest) for digest in past.states[first:last]]

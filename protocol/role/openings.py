@@ -8,14 +8,19 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-from protocol.rules.records import JobId, Outcome, Stage
+from protocol.rules.history import MarketHistory
+from protocol.rules.records import Ending, JobId, Outcome, Stage
 from protocol.rules.sealing import SealContext, seal, witness_hash
 
 Key = tuple[JobId, int, Stage, int, int]
+SAFE_BLOCKS: Final = 64
+"""A job that has been over for so long will not be undone by a reorganisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,9 @@ class OpeningStore:
             opening = _read(path)
             self._known[opening.key] = opening
 
-    def all(self) -> dict[Key, Opening]:
-        """A copy of what is known, by seat."""
-        return dict(self._known)
+    def all(self) -> Mapping[Key, Opening]:
+        """What is known, by seat; it shows what is saved later, too."""
+        return MappingProxyType(self._known)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._known
@@ -100,9 +105,8 @@ class OpeningStore:
         """Write `opening` for good; an earlier one of the same seat is never replaced."""
         if opening.key in self._known:
             return
-        name = "-".join(str(int(part)) for part in opening.key)
-        path = self.folder / f"{name}.json"
-        part = self.folder / f"{name}.{secrets.token_hex(4)}.part"
+        path = self._path(opening.key)
+        part = path.with_suffix(f".{secrets.token_hex(4)}.part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(_fields(opening), file)
             file.flush()
@@ -117,6 +121,28 @@ class OpeningStore:
         finally:
             os.close(handle)
         self._known[opening.key] = _read(path)
+
+    def tidy(self, market: MarketHistory, block: int) -> None:
+        """Let go, in memory and on disk, of what no window can ask for any more.
+
+        INVARIANT: a round's openings stay until its history has been forgotten, a job's last ones
+        until its end is too old to be undone.
+        """
+        for key in [key for key in self._known if _is_past(key, market, block)]:
+            self._path(key).unlink(missing_ok=True)
+            del self._known[key]
+
+    def _path(self, key: Key) -> Path:
+        return self.folder / f"{'-'.join(str(int(part)) for part in key)}.json"
+
+
+def _is_past(key: Key, market: MarketHistory, block: int) -> bool:
+    past = market.jobs.get(key[0])
+    if past is None:
+        return False  # not read yet
+    if past.ending != Ending.NONE:
+        return block > past.ended_at + SAFE_BLOCKS
+    return key[1] < past.forgotten
 
 
 def _fields(opening: Opening) -> dict[str, int | str]:

@@ -23,7 +23,7 @@ from protocol.database.opening import fleet_database, role_database
 from protocol.fleet.bell import Bell
 from protocol.fleet.embedded import COMMAND, EmbeddedConsumer
 from protocol.fleet.leases import Leases
-from protocol.role.actions import Action, Answer, Hold, Prove, Send
+from protocol.role.actions import Action, Answer, Hold, Prove, Send, most_urgent
 from protocol.role.answers import Answerer
 from protocol.role.connection import fee_policy, open_chain
 from protocol.role.gathering import Gathering
@@ -173,21 +173,20 @@ class RoleService:
         at_work = not leaving or bool(self.departure.unfinished(sight))
         done: set[Action] = set()
         while at_work and not self._stopping:
-            actions = [action for action in decide(sight) if action not in done]
+            actions = most_urgent(action for action in decide(sight) if action not in done)
             if not actions:
                 break
-            # What only needs sending goes first: fetching may outlast a window.
-            action = next((a for a in actions if isinstance(a, Send | Prove)), actions[0])
-            done.add(action)
-            self._act(sight, action)
-            if isinstance(action, Answer) and action.key in self.openings:
-                # The next turn seals what is on disk now.
-                sight = self.observer.observe(leaving=leaving)
+            for action in actions:
+                if not self._stopping:
+                    done.add(action)
+                    self._act(sight, action)
+            # The next turn seals what is on disk now: the sight shows it.
         if done:
             self.departure.stir()
         if after is not None:
             after(sight)
         self.answerer.tidy(sight.market, sight.now)
+        self.openings.tidy(sight.market, sight.now)
         self.watch.fleet(self.leases.depth(), self.leases.lease_age())
         self.keeper.let_go(sight.market)
         self.watch.saw(sight)

@@ -40,7 +40,10 @@ class JobSight:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Everything `decide` may look at; `now` is the block in which an action would land."""
+    """Everything `decide` may look at; `now` is the block in which an action would land.
+
+    It stays as it is but for `openings`, which shows what acting has put on disk meanwhile.
+    """
 
     now: int
     provider: Address

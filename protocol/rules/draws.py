@@ -6,6 +6,7 @@ contracts/src/libraries/Draws.sol.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 
 from eth_hash.auto import keccak
@@ -43,6 +44,12 @@ def draw_seed(beacon: bytes, purpose: Stage, question: int) -> bytes:
 def roster_index_of_task(seed: bytes, task: int, workers: int) -> int:
     """Index in the worker roster, as fixed at the opening, of the slot that owns `task`."""
     return permute(seed, task % workers, workers)
+
+
+@lru_cache(maxsize=256)
+def task_order(seed: bytes, tasks: int, workers: int) -> tuple[int, ...]:
+    """The same for all tasks of a round; whoever looks again does not draw again."""
+    return tuple(roster_index_of_task(seed, task, workers) for task in range(tasks))
 
 
 def check_seat_of_task(draw: bytes, task: int, tasks: int, checks: int) -> int | None:

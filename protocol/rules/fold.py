@@ -74,7 +74,10 @@ def _job_stopped(history: MarketHistory, event: Event) -> None:
 
 
 def _job_ended(history: MarketHistory, event: Event) -> None:
-    _job(history, event).ending = Ending(event.args["ending"])
+    job = _job(history, event)
+    job.ending = Ending(event.args["ending"])
+    job.ended_at = event.block
+    history.forget(job)
 
 
 def _worker_joined(history: MarketHistory, event: Event) -> None:
@@ -90,10 +93,12 @@ def _worker_left(history: MarketHistory, event: Event) -> None:
 def _verifier_enrolled(history: MarketHistory, event: Event) -> None:
     args = event.args
     history.verifiers.enrol(Slot(args["slot"]), args["provider"], args["fromEpoch"])
+    history.forget_rosters()
 
 
 def _verifier_retired(history: MarketHistory, event: Event) -> None:
     history.verifiers.retire(Slot(event.args["slot"]), event.args["fromEpoch"])
+    history.forget_rosters()
 
 
 def _verifier_released(history: MarketHistory, event: Event) -> None:

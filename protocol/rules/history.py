@@ -134,6 +134,7 @@ class JobHistory:
     coordinator_provider: Address = ZERO_ADDRESS
     stopped: bool = False
     ending: Ending = Ending.NONE
+    ended_at: int = 0  # block
     roster: list[tuple[Slot, Address]] = field(default_factory=list)
     members: Counter[Address] = field(default_factory=Counter)  # slots that each has ever had
     slashed: set[Address] = field(default_factory=set)  # everybody who lost bond here
@@ -147,6 +148,12 @@ class JobHistory:
         """A round by its number; a forgotten one is a programmer's error."""
         assert number >= self.forgotten, f"round {number} is forgotten"
         return self.rounds[number - self.forgotten]
+
+    def forget(self, remember: int) -> None:
+        """Let go of the oldest finished rounds, but for so many."""
+        gone = max(len(self.rounds) - remember, 0)
+        del self.rounds[:gone]
+        self.forgotten += gone
 
     @property
     def open_round(self) -> RoundHistory | None:
@@ -201,13 +208,19 @@ class VerifierRosters:
             self.past.append((self.since, tuple(self.current)))
             self.since = epoch
 
+    def forget(self, before: int) -> None:
+        """Let go of the rosters that no round opened in epoch `before` or later uses."""
+        while len(self.past) > 1 and self.past[1][0] <= before:
+            del self.past[0]
+
 
 @dataclass(slots=True)
 class MarketHistory:
     """Everything that happened on one market.
 
-    With `remember`, a job keeps that many of its finished rounds: enough for a role, which acts on
-    the open one, and as much memory after a year as after a day.
+    With `remember`, a job keeps that many of its finished rounds, and none after its end, and the
+    verifiers' rosters are those that these rounds use: enough for a role, which acts on open
+    rounds, and as much memory after a year as after a day.
     """
 
     jobs: dict[JobId, JobHistory] = field(default_factory=dict)
@@ -216,11 +229,16 @@ class MarketHistory:
     remember: int | None = None
 
     def forget(self, past: JobHistory) -> None:
-        """Let go of a job's oldest finished rounds."""
-        if self.remember is not None and len(past.rounds) > self.remember:
-            gone = len(past.rounds) - self.remember
-            del past.rounds[:gone]
-            past.forgotten += gone
+        """Let go of a job's oldest finished rounds, and of all of them when it is over."""
+        if self.remember is not None:
+            past.forget(self.remember if past.ending == Ending.NONE else 0)
+
+    def forget_rosters(self) -> None:
+        """Let go of the verifiers' rosters of epochs in which no round in mind was opened."""
+        if self.remember is not None and len(self.verifiers.past) > 1:
+            epochs = [round_.epoch for past in self.jobs.values() for round_ in past.rounds]
+            # The newest of the past rosters may be that of the epoch at hand.
+            self.verifiers.forget(min([*epochs, self.verifiers.past[-1][0]]))
 
 
 def terms_of(raw: Mapping[str, Any]) -> Terms:

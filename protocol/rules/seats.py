@@ -29,7 +29,7 @@ class Seat:
 
 def task_owners(seed: bytes, tasks: int, workers: Roster) -> list[tuple[Slot, Address]]:
     """Slot and provider that each task belongs to, by task."""
-    return [workers[draws.roster_index_of_task(seed, task, len(workers))] for task in range(tasks)]
+    return [workers[index] for index in draws.task_order(seed, tasks, len(workers))]
 
 
 def check_seats(

@@ -123,9 +123,9 @@ class Stopwatch:
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function as a step."""
 
-        def timed(*args: Any) -> Any:
+        def timed(*args: Any, **options: Any) -> Any:
             with self.step(name):
-                return function(*args)
+                return function(*args, **options)
 
         return timed
 
@@ -179,7 +179,11 @@ class Ticker:
             {step: self.watch.requests[step] - requests[step] for step in STEPS},
             wall,
             _resident(),
-            len(pickle.dumps((self.service.observer.indexer.history, self.service.openings.all()))),
+            len(
+                pickle.dumps(
+                    (self.service.observer.indexer.history, dict(self.service.openings.all()))
+                )
+            ),
             sum(path.stat().st_size for path in self.home.rglob("*") if path.is_file()),
         )
 
@@ -202,7 +206,8 @@ class CoordinatorProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.send(False)
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send(False)
         self._channel.close()
         self._process.join(30)
 

@@ -80,9 +80,7 @@ class Crowd:
     def observe(self) -> Sight:
         """The market as every operator sees it; the coordinator moves rounds on."""
         sight = self.observer.observe()
-        jobs = {
-            job: replace(js, advance_due=False, proof_due=0) for job, js in sight.jobs.items()
-        }
+        jobs = {job: replace(js, advance_due=False, proof_due=0) for job, js in sight.jobs.items()}
         return replace(sight, jobs=jobs)
 
     def act(self, sight: Sight) -> None:

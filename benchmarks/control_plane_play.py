@@ -75,7 +75,10 @@ def play(size: Size) -> Played:
     """Play every round of every job; raises AssertionError where one does not come through."""
     began = time.perf_counter()
     played = Played(size)
-    with tempfile.TemporaryDirectory(prefix="gradproof-scale-") as name, Market(Path(name)) as market:
+    with (
+        tempfile.TemporaryDirectory(prefix="gradproof-scale-") as name,
+        Market(Path(name)) as market,
+    ):
         folder = Path(name)
         book = folder / "deployment.json"
         market.deployment.write(book)
@@ -109,9 +112,7 @@ def _open(market: Market, folder: Path, size: Size) -> Crowd:
     terms = make_terms(coordinator, size.rounds, size.tasks, size.team)
     seats = terms.checks + GATHERERS + PANEL
     taken = itertools.cycle(operators)
-    teams = {
-        JobId(1 + job): list(itertools.islice(taken, size.team)) for job in range(size.jobs)
-    }
+    teams = {JobId(1 + job): list(itertools.islice(taken, size.team)) for job in range(size.jobs)}
     crowd = Crowd(market, folder, operators, -(-2 * seats // size.operators), teams)
     crowd.enrol()
     for _ in range(size.jobs):

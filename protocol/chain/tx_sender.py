@@ -136,14 +136,14 @@ class TxSender:
             return Tally(+self._counts, session.scalar(query))
 
     def _count(self) -> Counter[str]:
-        """Rows by state: read once, since nobody else writes them, and kept in step from then on."""
+        """Rows by state, read once: nobody else writes them, and `_recount` keeps them in step."""
         query = (
             select(TransactionRow.state, func.count())
             .where(TransactionRow.sender == self.address)
             .group_by(TransactionRow.state)
         )
         with Session(self.engine) as session:
-            return Counter({state: count for state, count in session.execute(query)})
+            return Counter({row.state: row[1] for row in session.execute(query)})
 
     def states(self, prefix: str) -> set[str]:
         """What became of the transactions whose keys begin with `prefix`, but for the mined."""

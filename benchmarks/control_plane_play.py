@@ -89,7 +89,8 @@ def play(size: Size) -> Played:
             crowd.seconds = dict.fromkeys(crowd.seconds, 0.0)
             while sight.jobs:
                 assert len(played.ticks) < MOST_BLOCKS * size.rounds, _standing(sight)
-                played.rounds.append(min(js.round.number for js in sight.jobs.values()))
+                oldest = min(js.round.number for js in sight.jobs.values())
+                played.rounds.append(min(oldest, size.rounds - 1))
                 played.ticks.append(coordinator.tick())
                 crowd.act(sight)
                 market.mine()

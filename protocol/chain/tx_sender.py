@@ -205,7 +205,8 @@ class TxSender:
         raw, sent = bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
         with Session(self.engine) as session, session.begin():
             row = session.get(TransactionRow, key)
-            same = row is not None and row.state == "sent" and row.nonce == fields["nonce"]
+            before = None if row is None else row.state
+            same = row is not None and before == "sent" and row.nonce == fields["nonce"]
             session.merge(
                 TransactionRow(
                     key=key,
@@ -219,7 +220,6 @@ class TxSender:
                     sent_block=head,
                 )
             )
-            before = row.state if row is not None else None
         self._recount(before, "sent")
         self._broadcast(raw)
 

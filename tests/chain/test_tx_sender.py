@@ -55,6 +55,39 @@ def test_settle_reports_each_key_once(sender: TxSender, transfer: Call) -> None:
     assert sender.state("pay") == "mined"
 
 
+def test_tally_is_what_the_database_holds(
+    chain: Chain, sender: TxSender, faucet: LocalAccount, engine: Engine, transfer: Call, rpc: Rpc
+) -> None:
+    """Counted once and kept in step: no tick counts what a year has left."""
+    assert sender.tally().counts == {}
+    sender.send("pay", transfer)
+    rpc("evm_setAutomine", False)
+    before = chain.head()
+    for key in ("a", "b"):
+        sender.submit(key, transfer)
+    assert (sender.tally().counts, sender.tally().oldest) == ({"mined": 1, "sent": 2}, before)
+    assert TxSender(chain, faucet, engine).tally() == sender.tally()
+    sender._mark("a", "reverted")
+    sender.submit("a", transfer)  # again, under the same key
+    rpc("evm_mine")
+    assert sorted(sender.settle()) == ["a", "b"]
+    assert (sender.tally().counts, sender.tally().oldest) == ({"mined": 3}, None)
+    assert TxSender(chain, faucet, engine).tally() == sender.tally()
+
+
+def test_what_is_done_is_not_among_the_states_of_a_prefix(
+    sender: TxSender, transfer: Call, rpc: Rpc
+) -> None:
+    sender.send("open/1/0/a", transfer)
+    rpc("evm_setAutomine", False)
+    sender.submit("open/1/0/b", transfer)
+    sender.submit("open/1/1/c", transfer)
+    assert sender.states("open/1/0/") == {"sent"}
+    sender._mark("open/1/0/b", "reverted")
+    assert sender.states("open/1/0/") == {"reverted"}
+    assert sender.states("open/1/2/") == set()
+
+
 def test_transaction_names_its_chain(sender: TxSender, transfer: Call, engine: Engine) -> None:
     """Signed without a chain id it could be replayed on any other chain."""
     sender.send("pay", transfer)

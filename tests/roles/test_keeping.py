@@ -201,6 +201,54 @@ def test_coordinator_fetches_and_pins_states_that_its_store_lacks(
             assert not any(pinned(mine, cid) for cid in state)
 
 
+class CountingFiles:
+    """Files whose states have nothing but an index; it remembers which were looked at."""
+
+    def __init__(self, store: ContentStore) -> None:
+        self.store = store
+        self.asked: list[bytes] = []
+        self.lost: set[bytes] = set()
+
+    def state_files(self, _past: JobHistory, digest: bytes) -> tuple[bytes, tuple[()]]:
+        self.asked.append(digest)
+        if digest in self.lost:
+            raise StoreUnavailable("the index is not here")
+        index = {cid_of_bytes(text).digest: text for text in STATES}[digest]
+        return index, ()
+
+
+STATES = [b"first", b"second", b"third", b"another third"]
+
+
+def test_each_state_is_kept_once_and_a_late_one_later(
+    store: ContentStore, pins: Pins, past: JobHistory
+) -> None:
+    """However many there are, a tick looks at those that are new or missing."""
+    first, second, third, other = (cid_of_bytes(text).digest for text in STATES)
+    clock, files = [0.0], CountingFiles(store)
+    kept = Keeper(files, pins, clock=lambda: clock[0])  # type: ignore[arg-type]  # it counts
+
+    def asked() -> list[bytes]:
+        files.asked.clear()
+        kept.keep_states(past)
+        return list(files.asked)
+
+    past.states = [first]
+    assert asked() == [first]
+    assert asked() == []
+    files.lost = {second}
+    past.states = [first, second, third]
+    assert asked() == [second, third]
+    assert pinned(store, cid_of_bytes(b"third"))
+    assert asked() == [], "the store is given a pause"
+    clock[0], files.lost = PAUSE, set()
+    assert asked() == [second]
+    assert asked() == []
+    past.states = [first, second, other]  # a reorganisation
+    assert asked() == [first, second, other]
+    assert asked() == []
+
+
 def test_draft_becomes_a_job_or_is_let_go(store: ContentStore, pins: Pins) -> None:
     first, second = os.urandom(50), os.urandom(50)
     for data in (first, second):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from protocol.role.openings import OpeningStore, make_opening, new_salt
-from protocol.rules.records import JobId, Stage
+from protocol.role.openings import SAFE_BLOCKS, OpeningStore, make_opening, new_salt
+from protocol.rules.history import MarketHistory
+from protocol.rules.records import Ending, JobId, Stage
 from protocol.rules.sealing import SealContext, seal, witness_hash
 from tests.support.rounds import address, digest
-from tests.support.sights import CHAIN_ID, MARKET, opening_of
+from tests.support.sights import CHAIN_ID, MARKET, Scene, opening_of
 
 ME = address(1001)
 FIRST = opening_of(ME, Stage.WORK, 2)
@@ -68,6 +69,33 @@ def test_file_is_synced_before_it_is_in_place(
     monkeypatch.setattr(os, "link", lambda a, b: (order.append("link"), link(a, b)))
     OpeningStore(tmp_path).save(FIRST)
     assert order == ["fsync", "link", "fsync"]
+
+
+def test_openings_go_when_no_window_can_ask_for_them(tmp_path: Path) -> None:
+    """A round's stay until its history is forgotten, a job's last ones until its end is old."""
+    scene = Scene()
+    openings = [opening_of(ME, Stage.WORK, 2, round_=number) for number in range(4)]
+    store = OpeningStore(tmp_path)
+    for opening in openings:
+        store.save(opening)
+    shown = store.all()
+    scene.past.forgotten = 2
+    store.tidy(scene.market, 1000)
+    kept = {opening.key: opening for opening in openings[2:]}
+    assert shown == store.all() == OpeningStore(tmp_path).all() == kept
+    scene.past.ending, scene.past.ended_at = Ending.COMPLETED, 1000
+    store.tidy(scene.market, 1000 + SAFE_BLOCKS)
+    assert store.all() == kept
+    store.tidy(scene.market, 1001 + SAFE_BLOCKS)
+    assert store.all() == OpeningStore(tmp_path).all() == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_openings_of_a_job_that_has_not_been_read_stay(tmp_path: Path) -> None:
+    store = OpeningStore(tmp_path)
+    store.save(FIRST)
+    store.tidy(MarketHistory(), 10**6)
+    assert OpeningStore(tmp_path).all() == {FIRST.key: FIRST}
 
 
 def test_openings_are_for_their_owner_only(tmp_path: Path) -> None:

@@ -246,6 +246,41 @@ def test_role_forgets_old_rounds_and_nothing_else() -> None:
         past.round(4)
 
 
+def test_role_forgets_the_rounds_of_a_job_that_is_over() -> None:
+    """As many jobs as it has seen end, none leaves a round behind; sums and states stay."""
+    whole, slim = posted(MarketHistory()), posted(MarketHistory(remember=2))
+    for history in (whole, slim):
+        play_rounds(feeding(history), 3)
+        feeding(history)("JobEnded", ending=1)
+        feeding(history)("Credited", account=ALICE, question=4, reason=13, amount=8)
+    past, full = slim.jobs[JOB], whole.jobs[JOB]
+    assert (len(full.rounds), past.rounds, past.forgotten) == (3, [], 3)
+    assert past.ended_at == full.ended_at == 20
+    assert (past.states, past.lines, slim.money) == (full.states, full.lines, whole.money)
+
+
+def test_role_forgets_the_rosters_of_epochs_that_no_round_in_mind_uses() -> None:
+    """Verifiers come for years: one roster for each of their epochs would be their square."""
+    whole, slim = posted(MarketHistory()), posted(MarketHistory(remember=2))
+    for history in (whole, slim):
+        feed = feeding(history)
+        for epoch in range(5, 25):
+            enrol = {"slot": epoch, "provider": BOB, "operator": BOB}
+            feed("VerifierEnrolled", **enrol, fromEpoch=epoch + 1)
+            if epoch == 15:
+                state = {"stateRoot": digest("root"), "stateCid": digest("cid")}
+                feed("RoundOpened", round=0, **state, workers=0, verifiers=10, epoch=15)
+    assert len(whole.verifiers.past) == 20
+    assert [since for since, _ in slim.verifiers.past] == list(range(15, 25))
+    for epoch in range(15, 30):
+        assert slim.verifiers.at(epoch) == whole.verifiers.at(epoch)
+    feeding(slim)("RoundFinalised", round=0, updated=True, isVoid=False)
+    feeding(slim)("JobEnded", ending=1)
+    feeding(slim)("VerifierEnrolled", slot=1, provider=BOB, operator=BOB, fromEpoch=27)
+    # In epoch 26 a round may still be opened.
+    assert [since for since, _ in slim.verifiers.past] == [25]
+
+
 def play_rounds(feed: Feed, rounds: int) -> None:
     """Rounds in which Bob is paid and the state moves on."""
     for n in range(rounds):

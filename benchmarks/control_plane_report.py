@@ -86,14 +86,9 @@ def left_by_a_round(found: Point) -> float:
 def tables(found: Point) -> Iterator[str]:
     """Costs by size, gas by function, exponents, and rounds one after the other; as Markdown."""
     points = sorted(found["points"], key=lambda p: [p[name] for name in AXES])
-    yield _markdown(
-        [
-            *("operators", "jobs", "tasks", "ticks"),
-            *(f"{step}, ms" for step in STEPS),
-            *("ms per task", "requests", "history, kB", "memory, MB", "kgas per task", "blocks"),
-        ],
-        [_row(point) for point in points],
-    )
+    yield _markdown([*AXES, *STEPS, "per task", *LOOKS], [_times(point) for point in points])
+    sizes = ("requests", "history, kB", "memory, MB", "gas per task", "blocks of gas")
+    yield _markdown([*AXES, *sizes], [_sizes(point) for point in points])
     largest = max(points, key=lambda p: p["jobs"] * p["tasks"])
     spent = sorted(largest["gas"].items(), key=lambda kv: -int(kv[1]))
     tasks = largest["jobs"] * largest["tasks"] * largest["rounds"]
@@ -101,7 +96,7 @@ def tables(found: Point) -> Iterator[str]:
     laws = fits(points)
     yield _markdown(
         ["exponent over", *LEAST],
-        [[name, *(f"{values[cost]:.2f}" for cost in LEAST)] for name, values in laws.items()],
+        [[name, *(f"{round(values[cost], 2) + 0.0:.2f}" for cost in LEAST)] for name, values in laws.items()],
     )
     rounds = found["history"]["rounds"]
     shown = [r for r in rounds if (r["round"] + 1) % max(len(rounds) // 8, 1) == 0]
@@ -121,18 +116,26 @@ def tables(found: Point) -> Iterator[str]:
     )
 
 
-def _row(point: Point) -> list[str]:
-    tasks = point["jobs"] * point["tasks"] * point["rounds"]
-    seconds, gas = point["seconds"], sum(point["gas"].values())
+def _times(point: Point) -> list[str]:
+    """Milliseconds of processor: of a tick by step, of all ticks by task, of one operator's look."""
+    seconds, tasks = point["seconds"], point["jobs"] * point["tasks"] * point["rounds"]
     return [
         *(f"{point[name]:,}" for name in AXES),
-        str(point["ticks"]),
         *(f"{1000 * seconds[step] / point['ticks']:.1f}" for step in STEPS),
         f"{1000 * sum(seconds.values()) / tasks:.1f}",
+        *(f"{1000 * point['looks'][look]:.1f}" for look in LOOKS),
+    ]
+
+
+def _sizes(point: Point) -> list[str]:
+    tasks = point["jobs"] * point["tasks"] * point["rounds"]
+    gas = sum(point["gas"].values())
+    return [
+        *(f"{point[name]:,}" for name in AXES),
         f"{sum(point['requests'].values()) / point['ticks']:.0f}",
         f"{point['history'] / 1000:,.0f}",
         f"{point['resident'] / 1e6:.0f}",
-        f"{gas / tasks / 1000:.0f}",
+        f"{gas / tasks:,.0f}",
         f"{gas / BLOCK_GAS:.0f}",
     ]
 

@@ -96,7 +96,7 @@ def tables(found: Point) -> Iterator[str]:
     laws = fits(points)
     yield _markdown(
         ["exponent over", *LEAST],
-        [[name, *(f"{round(values[cost], 2) + 0.0:.2f}" for cost in LEAST)] for name, values in laws.items()],
+        [[name, *(_short(values[cost]) for cost in LEAST)] for name, values in laws.items()],
     )
     rounds = found["history"]["rounds"]
     shown = [r for r in rounds if (r["round"] + 1) % max(len(rounds) // 8, 1) == 0]
@@ -116,8 +116,12 @@ def tables(found: Point) -> Iterator[str]:
     )
 
 
+def _short(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # no negative nothing
+
+
 def _times(point: Point) -> list[str]:
-    """Milliseconds of processor: of a tick by step, of all ticks by task, of one operator's look."""
+    """Milliseconds: of a tick by step, of all ticks by task, of one operator's look."""
     seconds, tasks = point["seconds"], point["jobs"] * point["tasks"] * point["rounds"]
     return [
         *(f"{point[name]:,}" for name in AXES),

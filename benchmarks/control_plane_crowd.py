@@ -26,6 +26,7 @@ from protocol.rules.records import Address, JobId, Phase, Stage
 from protocol.rules.sealing import SealContext
 from verifier import draw
 from worker import claim
+from worker.capacity import Room
 
 SAMPLE = 3
 """Operators whose deciding is timed."""
@@ -68,7 +69,8 @@ class Crowd:
         self.sent: set[tuple[Address, str]] = set()
         self.seconds = {"worker decides": 0.0, "verifier decides": 0.0}
         limits, verifying = claim.Limits(), draw.Limits(slots=slots)
-        self.work: Decide = lambda sight: claim.decide(sight, limits)
+        rooms = dict.fromkeys(teams, Room(1))
+        self.work: Decide = lambda sight: claim.decide(sight, limits, rooms)
         self.verify: Decide = lambda sight: draw.decide(sight, verifying)
 
     def enrol(self) -> None:

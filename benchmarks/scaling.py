@@ -10,6 +10,7 @@ About five minutes on two cores.
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 import threading
@@ -23,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
+import structlog
 
 from coordinator import devnet as network
 from coordinator.cast import Actor, Stage, make_actor, put_up_bonds
@@ -52,7 +54,8 @@ from tests.support.small_jobs import TEXTS, TRAINING
 
 BLOCK_SECONDS = 0.5
 WINDOW = 600
-CHALLENGE_WINDOWS = {"gather": 6, "update_challenge": 5}
+CHALLENGE_WINDOWS = {"gather": 16, "update_challenge": 5}
+"""Blocks that every round waits; gatherers must get all results in the first of them."""
 CHEAP = Decimal("0.01")
 LOOK_SECONDS = 0.25
 PATIENCE = 600.0
@@ -137,6 +140,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="that a device takes for a task")
     args = parser.parse_args()
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet, cache_logger_on_first_use=False)
     counts = [int(part) for part in args.workers.split(",")]
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gradproof-scaling-")))
@@ -233,7 +238,7 @@ def measure(chain: Chain, market: Market, job: JobId, workers: int) -> Measured:
     past = wait(lambda past: past.ending != Ending.NONE)
     seconds, used = time.monotonic() - began, sum(process.cpu_times()[:2]) - used
     assert past.ending == Ending.COMPLETED
-    assert past.updates == past.terms.rounds
+    assert past.updates == past.terms.rounds, "a round without an update says nothing"
     sealed = sum(stage == SealStage.WORK for r in past.rounds for stage, _, _ in r.seals)
     assert sealed == past.terms.rounds * past.terms.tasks
     return Measured(workers, seconds / past.terms.rounds, used / sealed)

@@ -147,13 +147,13 @@ def story(
         director = Director(chain, fleet)
         fleet.start(worker, "worker", "run", "--slots", "2")
         fleet.start(actors["worker-2"], "worker", "run", "--slots", "1")
+        first = fleet.consumer(worker)  # a job is joined once its task was tried
         director.wait(job, "the workers", lambda p: len(p.roster) == 3)
         fleet.start(actors["coordinator"], "coordinator", "run")
 
         def computes(actor: Actor) -> None:
             director.wait(job, f"{actor.name} computing", lambda _: fleet.is_computing(actor))
 
-        first = fleet.consumer(worker)
         computes(worker)
         first.kill()
         fleet.consumer(worker)

@@ -69,8 +69,12 @@ class Crowd:
         self.sent: set[tuple[Address, str]] = set()
         self.seconds = {"worker decides": 0.0, "verifier decides": 0.0}
         limits, verifying = claim.Limits(), draw.Limits(slots=slots)
-        rooms = dict.fromkeys(teams, Room(1))
-        self.work: Decide = lambda sight: claim.decide(sight, limits, rooms)
+        # Who checks a job of another team opens its checks, and does not join.
+        rooms: dict[Address, dict[JobId, Room]] = {one: {} for one in operators}
+        for job, team in teams.items():
+            for one in team:
+                rooms[one][job] = Room(1)
+        self.work: Decide = lambda sight: claim.decide(sight, limits, rooms[sight.provider])
         self.verify: Decide = lambda sight: draw.decide(sight, verifying)
 
     def enrol(self) -> None:

@@ -26,6 +26,7 @@ def test_every_round_comes_through_and_everybody_is_paid(played: Played) -> None
     assert called["sealUpdate"] == rounds
     assert called["gather"] == 3 * rounds
     assert called["sealUpdateCheck"] == 5 * rounds
+    assert "join" not in called, "teams stay as they are"
 
 
 def test_tick_looks_at_each_job_once_however_much_it_does(played: Played) -> None:

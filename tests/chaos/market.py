@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,9 @@ COMMANDS = {
     **dict.fromkeys(VERIFIERS, ("verifier", "run", "--slots", "3")),
 }
 TASKS, CHECKS = 4, 2
+GAVE_UP = 2
+"""How a role ends that says what is wrong: for one that starts, a chain that does not answer is."""
+RESTART_SECONDS = 1.0
 # In blocks. Longer than everything a disturbance can take: what is late is late by a defect.
 WINDOWS = {
     "waiting": 600,
@@ -165,6 +169,16 @@ class Market:
 
     def _later(self, seconds: float, mend: Callable[[], None]) -> None:
         self.mending.append((time.monotonic() + seconds, mend))
+
+    def supervise(self) -> list[str]:
+        """Start again what gave up in words, as systemd would; what broke instead is returned."""
+        broken = []
+        for role in [r for r in self.stage.running if r.process.poll() is not None]:
+            self.stage.running.remove(role)
+            if role.process.returncode != GAVE_UP:
+                broken.append(f"{role.name} ended by itself with {role.process.returncode}")
+            self._later(RESTART_SECONDS, partial(self.start, role.name))
+        return broken
 
     def mend(self, *, everything: bool = False) -> None:
         """Take back what has lasted long enough."""

@@ -78,6 +78,7 @@ def _play(
     due = began + coming.after
     while time.monotonic() - began < most_seconds:
         market.mend()
+        outcome.faults += market.supervise()
         past = _look(indexer, job)
         if past is not None:
             if past.ending != Ending.NONE and not past.roster:

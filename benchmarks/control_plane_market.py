@@ -135,7 +135,9 @@ class Market:
         for sent, receipt in zip(block["transactions"], receipts, strict=True):
             name = self._names[sent["input"][:10]]
             assert receipt["status"] == "0x1", (name, receipt, self._try_again(sent))
-            self.gas[name].append(int(receipt["gasUsed"], 16))
+            used = int(receipt["gasUsed"], 16)
+            assert used <= TRANSACTION_GAS, (name, used)
+            self.gas[name].append(used)
 
     def _try_again(self, sent: Transaction) -> Any:
         """What the chain says to the same call now."""

@@ -1,11 +1,12 @@
 """benchmarks/control_plane.py in small: the simulation plays whole rounds, its judge can say no."""
 
 import copy
+import json
 
 import pytest
 
 from benchmarks import control_plane_report as report
-from benchmarks.control_plane import by_round, point
+from benchmarks.control_plane import FIGURES, SIZES, by_round, point
 from benchmarks.control_plane_play import Played, Size, play
 from benchmarks.growth import STEEPEST, exponent, exponents, too_steep
 
@@ -58,6 +59,17 @@ def test_judge_finds_a_step_that_grows_with_the_square(played: Played) -> None:
         "seconds of a tick grow with the rounds before it to the power of 1.00",
         "a round that is over leaves 1000 bytes in memory",
     ]
+
+
+def test_document_shows_the_figures_and_no_fault() -> None:
+    found = json.loads((FIGURES / "control-plane.json").read_text())
+    played = [Size(p["operators"], p["jobs"], p["tasks"], p["rounds"]) for p in found["points"]]
+    assert set(played) == set(SIZES)
+    assert report.faults(found) == []
+    text = (FIGURES.parent / "control-plane.md").read_text()
+    assert [table for table in report.tables(found) if table not in text] == []
+    for name, drawing in report.drawings(found).items():
+        assert (FIGURES / f"control-plane-{name}.svg").read_text() == drawing
 
 
 def test_exponent_is_that_of_the_law() -> None:

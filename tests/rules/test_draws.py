@@ -38,6 +38,8 @@ def test_tasks_are_spread_evenly_over_the_roster(seed: bytes, workers: int, task
     owned = [0] * workers
     for task in range(tasks):
         owned[draws.roster_index_of_task(seed, task, workers)] += 1
+    order = draws.task_order(seed, tasks, workers)
+    assert order == tuple(draws.roster_index_of_task(seed, t, workers) for t in range(tasks))
     assert max(owned) - min(owned) <= 1
 
 

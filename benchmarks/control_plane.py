@@ -36,6 +36,8 @@ Point = dict[str, Any]
 def point(played: Played) -> Point:
     """The figures of one market, all its rounds together."""
     size, ticks = played.size, played.ticks
+    # A large round is paid out over several blocks, a small one in one that also ends the job.
+    unpaid = [t for t, paying in zip(ticks, played.settling, strict=True) if not paying]
     return {
         "operators": size.operators,
         "jobs": size.jobs,
@@ -46,7 +48,7 @@ def point(played: Played) -> Point:
         "requests": played.spent("requests"),
         "looks": played.operators,
         "resident": max(tick.resident for tick in ticks),
-        "history": max(tick.history for tick in ticks),
+        "history": max(tick.history for tick in unpaid),
         "database": ticks[-1].database,
         "gas": {name: sum(used) for name, used in sorted(played.gas.items())},
         "most gas": max(max(used) for used in played.gas.values()),

@@ -23,7 +23,7 @@ from benchmarks.control_plane_market import (
 )
 from protocol.role.sight import Sight
 from protocol.rules.economics import MAX_SLOTS
-from protocol.rules.records import Address, Ending, JobId
+from protocol.rules.records import Address, Ending, JobId, Phase
 
 JOBS_EACH = 4
 """Jobs that an operator works on, where there are as many."""
@@ -58,6 +58,7 @@ class Played:
     size: Size
     ticks: list[Tick] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)  # the oldest open round, by tick
+    settling: list[bool] = field(default_factory=list)  # whether a round is being paid out, by tick
     gas: Gas = field(default_factory=dict)
     operators: dict[str, float] = field(default_factory=dict)  # seconds of one, by what it decides
     paid: int = 0
@@ -91,6 +92,8 @@ def play(size: Size) -> Played:
                 assert len(played.ticks) < MOST_BLOCKS * size.rounds, _standing(sight)
                 oldest = min(js.round.number for js in sight.jobs.values())
                 played.rounds.append(min(oldest, size.rounds - 1))
+                phases = {js.round.phase for js in sight.jobs.values()}
+                played.settling.append(Phase.FINALISE in phases)
                 played.ticks.append(coordinator.tick())
                 crowd.act(sight)
                 market.mine()

@@ -27,6 +27,7 @@ from protocol.rules.records import Address, Ending, JobId, Phase
 
 JOBS_EACH = 4
 """Jobs that an operator works on, where there are as many."""
+PAID_IN = (Phase.FINALISE, Phase.ENDED)
 MOST_BLOCKS = 200
 """Blocks that a round may take before it counts as stuck."""
 
@@ -93,7 +94,7 @@ def play(size: Size) -> Played:
                 oldest = min(js.round.number for js in sight.jobs.values())
                 played.rounds.append(min(oldest, size.rounds - 1))
                 phases = {js.round.phase for js in sight.jobs.values()}
-                played.settling.append(Phase.FINALISE in phases)
+                played.settling.append(not phases.isdisjoint(PAID_IN))
                 played.ticks.append(coordinator.tick())
                 crowd.act(sight)
                 market.mine()

@@ -233,6 +233,8 @@ def connect(url: str, chain_id: int | None, *, sleep: Callable[[float], None] = 
 
 def _reached(endpoints: Endpoints, sleep: Callable[[float], None]) -> Web3:
     web3 = Web3(endpoints)
+    # It asks for the chain's number before and after every call, which `Endpoints` checks once.
+    web3.middleware_onion.remove("validation")
     retrying(endpoints.name, lambda: web3.eth.chain_id, sleep)
     return web3
 

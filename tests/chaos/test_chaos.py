@@ -11,7 +11,7 @@ from tests.chaos.run import losses, run
 from tests.support.sights import Scene
 
 SEED = 2
-"""Its first disturbances are of four different kinds."""
+"""Its first disturbances are of different kinds."""
 
 
 def finished_well() -> JobHistory:
@@ -41,8 +41,8 @@ def test_judge_sees_a_lost_bond_a_lost_task_a_lost_round_and_a_lost_job() -> Non
 
 
 @pytest.mark.timeout(600)
-def test_two_rounds_of_chaos_leave_no_trace(tmp_path: Path) -> None:
+def test_a_round_of_chaos_leaves_no_trace(tmp_path: Path) -> None:
     happened: list[str] = []
-    outcome = run(SEED, 2, tmp_path, happened.append, most_seconds=300)
+    outcome = run(SEED, 1, tmp_path, happened.append, most_seconds=300)
     assert outcome.faults == [], happened
-    assert outcome.happened.total() >= 2
+    assert outcome.happened.total() >= 1

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,14 @@ def started_below(root: Path) -> list[psutil.Process]:
         if process.pid != os.getpid() and any(str(root) in part for part in told):
             found.append(process)
     return found
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Tests that run in the background of a shell ignore SIGINT, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def start(root: Path) -> subprocess.Popen[bytes]:

@@ -42,7 +42,7 @@ def disturbances(seed: int, roles: Sequence[str]) -> Iterator[Disturbance]:
     dice = Random(seed)
     while True:
         [kind] = dice.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
-        after = dice.uniform(8.0, 18.0)
+        after = dice.uniform(12.0, 24.0)
         match kind:
             case Kind.KILL:
                 # The store keeps what it acknowledged; a chain that forgets its past is no chain.

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -15,23 +14,16 @@ from eth_account import Account
 
 from coordinator.cast import Stage, make_actor, put_up_bonds
 from coordinator.devnet import Devnet
-from coordinator.faucet import fund
-from coordinator.job_file import JobFile, units
-from coordinator.post import post_job
 from protocol.chain.anvil import DEV_CHAIN_ID, FAUCET_KEY, start_anvil
 from protocol.chain.client import Chain, connect
 from protocol.chain.deploy import deploy
 from protocol.chain.market_config import DEV_CONFIG
-from protocol.chain.tx_sender import TxSender
-from protocol.database.opening import open_database
-from protocol.role.pins import open_pins
 from protocol.rules.records import JobId
 from protocol.runtime.settings import Settings
 from protocol.storage.node import start_node
-from protocol.storage.store import open_store
 from tests.chaos.plan import CHAIN, STORE, Disturbance, Kind
 from tests.chaos.proxy import Proxy
-from tests.support.small_jobs import TEXTS, TRAINING
+from tests.support.posting import post_small_job
 
 BLOCK_SECONDS = 0.4
 COORDINATOR = "coordinator"
@@ -100,26 +92,11 @@ class Market:
 
     def post(self, rounds: int) -> JobId:
         """The job that everybody works on."""
-        requester = make_actor(self.root, "requester")
-        fund(self.chain, self.root, [(requester.address, units(Decimal(1000)))])
-        job_file = JobFile.model_validate(
-            {
-                "data": TEXTS,
-                "training": {**TRAINING, "rounds": rounds, "tasks": TASKS},
-                "market": {
-                    "coordinator": self.actors[COORDINATOR].operator.address,
-                    "checks": CHECKS,
-                    "min_workers": len(WORKERS),
-                    "windows": WINDOWS,
-                },
-            }
+        market = {"checks": CHECKS, "min_workers": len(WORKERS), "windows": WINDOWS}
+        coordinator = self.actors[COORDINATOR]
+        return post_small_job(
+            self.chain, self.settings, self.root, coordinator, market, rounds=rounds, tasks=TASKS
         )
-        sender = TxSender(
-            self.chain, requester.owner, open_database(self.settings.home / "chain.sqlite")
-        )
-        with open_store(self.settings.apis) as store:
-            pins = open_pins(self.settings)
-            return post_job(self.chain, sender, store, job_file, lambda *_: None, pins)
 
     # --- disturbing ---
 

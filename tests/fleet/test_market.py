@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -20,25 +19,20 @@ from sqlalchemy.orm import Session
 
 from coordinator import devnet as network
 from coordinator.cast import Actor, Stage, make_actor, put_up_bonds
-from coordinator.faucet import fund
-from coordinator.job_file import JobFile, units
-from coordinator.post import post_job
 from coordinator.report import all_lines
 from protocol.chain.client import Chain
-from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import open_database
 from protocol.database.tables import ComputationRow
 from protocol.role.connection import open_chain
-from protocol.role.pins import open_pins
 from protocol.rules.history import JobHistory
-from protocol.rules.records import Ending, JobId, Reason, TaskResult
+from protocol.rules.records import Ending, Reason, TaskResult
 from protocol.runtime.settings import Settings
-from protocol.storage.store import open_store
 from tests.integration.conftest import WINDOWS, Director
 from tests.support.brokers import Redis
 from tests.support.consumers import ConsumerProcess
 from tests.support.postgres import new_database
-from tests.support.small_jobs import TEXTS, TRAINING
+from tests.support.posting import post_small_job
+from tests.support.small_jobs import TRAINING
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,6 +40,7 @@ pytestmark = [
     pytest.mark.skipif("GRADPROOF_FLEET" not in os.environ, reason="some minutes: make fleet"),
 ]
 BLOCK_SECONDS = 0.5
+MARKET = {"checks": TRAINING["tasks"], "min_workers": 3, "windows": WINDOWS}
 LEASE_SECONDS = 4
 
 
@@ -143,7 +138,7 @@ def story(
         # Chance must find the one whose machine will die.
         for name, slots in (("verifier-1", "6"), ("verifier-2", "2"), ("verifier-3", "2")):
             fleet.start(actors[name], "verifier", "run", "--slots", slots)
-        job = post(chain, settings, root, actors["coordinator"])
+        job = post_small_job(chain, settings, root, actors["coordinator"], MARKET, rounds=2)
         director = Director(chain, fleet)
         fleet.start(worker, "worker", "run", "--slots", "2")
         fleet.start(actors["worker-2"], "worker", "run", "--slots", "1")
@@ -173,28 +168,6 @@ def story(
     finally:
         fleet.close()
         network.stop(root / "devnet")
-
-
-def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
-    requester = make_actor(root, "requester")
-    fund(chain, root, [(requester.address, units(Decimal(100)))])
-    job_file = JobFile.model_validate(
-        {
-            "data": TEXTS,
-            "training": TRAINING | {"rounds": 2},
-            "market": {
-                "coordinator": coordinator.operator.address,
-                "checks": TRAINING["tasks"],
-                "min_workers": 3,
-                "windows": WINDOWS,
-            },
-        }
-    )
-    sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
-    with open_store(settings.apis) as store:
-        return post_job(
-            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
-        )
 
 
 def test_every_task_is_included_and_nobody_loses_anything(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,18 @@ import pytest
 
 from coordinator import devnet as network
 from coordinator.cast import DEPOSIT, Actor, Running, Stage, make_actor, put_up_bonds
-from coordinator.faucet import fund
-from coordinator.job_file import JobFile, units
-from coordinator.post import post_job
-from protocol.chain.client import Chain
-from protocol.chain.tx_sender import TxSender
-from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
-from protocol.role.pins import open_pins
 from protocol.rules.history import JobHistory
-from protocol.rules.records import Ending, JobId, TaskResult
+from protocol.rules.records import Ending, TaskResult
 from protocol.rules.records import Stage as SealStage
 from protocol.runtime.settings import Settings
-from protocol.storage.store import open_store
 from tests.integration.conftest import WINDOWS, Director
 from tests.integration.test_takeover import has_sealed
-from tests.support.small_jobs import TEXTS, TRAINING
+from tests.support.posting import post_small_job
 
 BLOCK_SECONDS = 0.4
 PATIENCE = 90.0
+MARKET = {"checks": 1, "min_workers": 1, "windows": WINDOWS}
 LEAVER, STAYER = "worker-1", "worker-2"
 
 
@@ -70,7 +62,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         actors = {name: make_actor(root, name) for name in names}
         put_up_bonds(chain, root, list(actors.values()))
         stage.start(actors["verifier"], "verifier", "run", "--slots", "9")
-        job = post(chain, settings, root, actors["coordinator"])
+        job = post_small_job(chain, settings, root, actors["coordinator"], MARKET, rounds=1)
         director = Director(chain, stage)
         for name in (LEAVER, STAYER):
             stage.start(actors[name], "worker", "run", "--slots", "1")
@@ -115,28 +107,6 @@ def capacity(stage: Stage, actor: Actor) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
-    requester = make_actor(root, "requester")
-    fund(chain, root, [(requester.address, units(Decimal(100)))])
-    job_file = JobFile.model_validate(
-        {
-            "data": TEXTS,
-            "training": TRAINING | {"rounds": 1},
-            "market": {
-                "coordinator": coordinator.operator.address,
-                "checks": 1,
-                "min_workers": 1,
-                "windows": WINDOWS,
-            },
-        }
-    )
-    sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
-    with open_store(settings.apis) as store:
-        return post_job(
-            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
-        )
 
 
 def sealers(past: JobHistory) -> set[str]:

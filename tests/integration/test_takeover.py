@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import psutil
@@ -12,25 +11,19 @@ import pytest
 
 from coordinator import devnet as network
 from coordinator.cast import Actor, Stage, make_actor, put_up_bonds
-from coordinator.faucet import fund
-from coordinator.job_file import JobFile, units
-from coordinator.post import post_job
 from protocol.chain.client import Chain
-from protocol.chain.tx_sender import TxSender
-from protocol.database.opening import open_database
 from protocol.role.connection import open_chain
-from protocol.role.pins import open_pins
 from protocol.rules.history import JobHistory
-from protocol.rules.records import Ending, JobId, Phase, TaskResult
+from protocol.rules.records import Ending, Phase, TaskResult
 from protocol.rules.records import Stage as SealStage
 from protocol.runtime.settings import Settings
-from protocol.storage.store import open_store
 from tests.integration.conftest import WINDOWS, Director
-from tests.support.small_jobs import TEXTS, TRAINING
+from tests.support.posting import post_small_job
 
 BLOCK_SECONDS = 0.4
 # The second half of Commit must leave time to compute on a busy machine; nobody proposes in Update.
 SHORT = WINDOWS | {"commit": 120, "update": 60}
+MARKET = {"checks": 2, "min_workers": 2, "windows": SHORT}
 
 
 def slow_down(stage: Stage, actor: Actor) -> None:
@@ -75,7 +68,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Job
         put_up_bonds(chain, root, list(actors.values()))
         for i in (1, 2, 3):
             stage.start(actors[f"verifier-{i}"], "verifier", "run", "--slots", "3")
-        job = post(chain, settings, root, actors["coordinator"])
+        job = post_small_job(chain, settings, root, actors["coordinator"], MARKET, rounds=1)
         director = Director(chain, stage)
         for name in ("worker-1", "worker-2"):
             stage.start(actors[name], "worker", "run", "--slots", "1")
@@ -89,28 +82,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Job
     finally:
         stage.stop()
         network.stop(root / "devnet")
-
-
-def post(chain: Chain, settings: Settings, root: Path, coordinator: Actor) -> JobId:
-    requester = make_actor(root, "requester")
-    fund(chain, root, [(requester.address, units(Decimal(100)))])
-    job_file = JobFile.model_validate(
-        {
-            "data": TEXTS,
-            "training": TRAINING | {"rounds": 1},
-            "market": {
-                "coordinator": coordinator.operator.address,
-                "checks": 2,
-                "min_workers": 2,
-                "windows": SHORT,
-            },
-        }
-    )
-    sender = TxSender(chain, requester.owner, open_database(settings.home / "chain.sqlite"))
-    with open_store(settings.apis) as store:
-        return post_job(
-            chain, sender, store, job_file, lambda _what, _done, _total: None, open_pins(settings)
-        )
 
 
 @pytest.mark.slow

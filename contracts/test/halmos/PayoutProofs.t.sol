@@ -66,8 +66,8 @@ struct Facts {
 }
 
 /// @notice The money of a task, whatever its terms are and whatever happened to it. Run by `make halmos`.
-/// @dev The longest arguments are proven for amounts of 32 bits: their halves and tenths at 96 are beyond the solver.
-/// Proven for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
+/// @dev The longest arguments are about amounts of 32 bits, which keeps their queries small.
+/// What is to be shown, for every state of one task that the phases before can leave behind, with amounts that the terms' bounds allow:
 /// it always settles; it takes no more than w + f out of the job's budget; every bond is freed, slashed or still its
 /// slot's; nobody gets more than its due.
 /// @custom:halmos --solver z3

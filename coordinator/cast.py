@@ -93,7 +93,8 @@ class Running:
 class Stage:
     """Starts role processes and ends every one of them, whatever happens."""
 
-    def __init__(self, root: Path, devnet: Devnet) -> None:
+    def __init__(self, root: Path, devnet: Devnet, worker_device: str = "cpu") -> None:
+        self.worker_device = worker_device
         self.root = root
         self.devnet = devnet
         self.running: list[Running] = []
@@ -101,7 +102,9 @@ class Stage:
     def environment(self, actor: Actor | None, home: Path) -> dict[str, str]:
         """What a role's process is told; the demo's own variables do not leak into it."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("GRADPROOF_")}
+        works = actor is not None and actor.name.startswith("worker")
         return kept | {
+            "GRADPROOF_DEVICE": self.worker_device if works else "cpu",
             "GRADPROOF_HOME": str(home),
             "GRADPROOF_RPC_URL": self.devnet.rpc_url,
             "GRADPROOF_IPFS_API": self.devnet.ipfs_api,

@@ -29,6 +29,7 @@ from coordinator.watch import JobReader, watch
 from protocol.chain.client import Chain
 from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import open_database
+from protocol.fleet.device import torch_device
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.role.pins import open_pins
@@ -51,8 +52,9 @@ PROMPT = "def "
 console = Console()
 
 
-def run_demo(rounds: int, out: Path | None, keep: Path | None) -> int:
+def run_demo(rounds: int, out: Path | None, keep: Path | None, worker_device: str = "cpu") -> int:
     """Play the demo; returns the audit's exit code. Everything it started ends with it."""
+    torch_device(worker_device)  # said before anything is started
     signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -60,7 +62,7 @@ def run_demo(rounds: int, out: Path | None, keep: Path | None) -> int:
         console.print("starting a chain, a content store and a fresh market ...")
         net = network.start(root / "devnet")
         stack.callback(network.stop, root / "devnet")
-        stage = Stage(root, net)
+        stage = Stage(root, net, worker_device)
         stack.callback(stage.stop)
         stack.callback(_ignore_interrupts)
         settings = Settings(

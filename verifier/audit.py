@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from eth_hash.auto import keccak
 from torch import Tensor
 
@@ -35,7 +36,7 @@ from protocol.rules.sealing import outcome_hash, witness_hash, words
 from protocol.rules.settlement import Settlement, settle
 from protocol.storage.errors import NotFound
 from protocol.training.bundle import write_bundle
-from protocol.training.program import Result, compute_task, compute_update
+from protocol.training.program import CPU, Result, compute_task, compute_update
 from verifier.seating import seated
 
 Progress = Callable[[str, int, int], None]
@@ -84,8 +85,15 @@ class Audit:
         return self.difference is None
 
 
-def audit_job(chain: Chain, files: JobFiles, job: JobId, picks: Picks, progress: Progress) -> Audit:
-    """Audit every finished round of a job; `picks(round, task)` chooses what is recomputed.
+def audit_job(
+    chain: Chain,
+    files: JobFiles,
+    job: JobId,
+    picks: Picks,
+    progress: Progress,
+    device: torch.device = CPU,
+) -> Audit:
+    """Audit every finished round of a job; `picks(round, task)` chooses what `device` recomputes.
 
     `progress(what, done, total)` counts rounds and tasks. Raises RuleError for an unknown job and
     StorageError where public data cannot be had, ResultGone where recomputing more would help: then
@@ -95,7 +103,7 @@ def audit_job(chain: Chain, files: JobFiles, job: JobId, picks: Picks, progress:
     past = market.jobs.get(job)
     if past is None:
         raise RuleError(f"there is no job {job} on this market", fix="See `gradproof job show`.")
-    return _Auditor(chain, files, market, past, picks, progress).run()
+    return _Auditor(chain, files, market, past, picks, progress, device).run()
 
 
 class _Auditor:
@@ -107,7 +115,9 @@ class _Auditor:
         past: JobHistory,
         picks: Picks,
         progress: Progress,
+        device: torch.device,
     ) -> None:
+        self.device = device
         self.chain = chain
         self.files = files
         self.market = market
@@ -199,7 +209,14 @@ class _Auditor:
             if outcome is None or not self.picks(round_.number, task):
                 continue
             self.progress("tasks", round_.number * total + task, self.past.terms.rounds * total)
-            done[task] = compute_task(self.manifest, self.state, self.dataset, round_.number, task)
+            done[task] = compute_task(
+                self.manifest,
+                self.state,
+                self.dataset,
+                round_.number,
+                task,
+                device=self.device,
+            )
             truth = self._outcome(done[task], round_, task)
             self._judge_task(round_, task, outcome, truth, where)
             self.audit.counts["tasks recomputed"] += 1
@@ -260,7 +277,9 @@ class _Auditor:
                 if task in recomputed
                 else self._published(outcome, f"{where}: task {task}")
             )
-        update = compute_update(self.manifest, self.state, results, self.dataset)
+        update = compute_update(
+            self.manifest, self.state, results, self.dataset, device=self.device
+        )
         truth = self._outcome(update, round_, self.past.terms.update_question)
         self._same(f"{where}: root of the update", derived.root, truth.root)
         self._same(f"{where}: CID of the update", derived.cid, truth.cid)

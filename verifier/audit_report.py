@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from protocol.fleet.device import device_name, torch_device
 from protocol.role.connection import open_chain
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import JobId
@@ -44,7 +45,12 @@ def run_audit(settings: Settings, job: int, sample: float = 1.0) -> Audit:
 
         files = JobFiles(store, Cache(settings.cache_path, settings.cache_bytes))
         return audit_job(
-            chain, files, JobId(job), lambda _round, _task: chance.random() < sample, progress
+            chain,
+            files,
+            JobId(job),
+            lambda _round, _task: chance.random() < sample,
+            progress,
+            torch_device(device_name(settings.device)),
         )
 
 

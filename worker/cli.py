@@ -28,8 +28,9 @@ def compute(
         str | None, typer.Option(help="Queue to compute for; else GRADPROOF_QUEUE.")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="Name of the device to compute on, which one consumer holds.")
-    ] = "cpu",
+        str | None,
+        typer.Option(help="Device to compute on: cpu, cpu:NAME or cuda:N; else GRADPROOF_DEVICE."),
+    ] = None,
 ) -> None:
     """Compute for the roles of one operator, until stopped. Needs no key and no chain."""
     import os
@@ -39,7 +40,8 @@ def compute(
 
     if queue is not None:
         os.environ["GRADPROOF_QUEUE"] = queue  # held to the same rules as the variable
-    run_consumer(start_process(), device)
+    settings = start_process()
+    run_consumer(settings, device or settings.device)
 
 
 @app.command()

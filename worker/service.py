@@ -31,11 +31,11 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             fix="Leave --dishonest out.",
         )
     consumer: Sequence[str] = COMMAND
-    device = "cpu"
+    device = None
     if dishonest is not None:
         # A queue of its own: no honest consumer computes for it, and it for no honest role.
         settings = settings.model_copy(update={"queue": f"cheat-{dishonest}"})
-        device = settings.queue
+        device = f"cpu:{settings.queue}"
         consumer = (*CHEAT, dishonest)
     account = unlock(settings.wallet_path(settings.operator), settings.password.get_secret_value())
     with open_store(settings.apis, settings.gateways) as store:

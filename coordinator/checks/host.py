@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from coordinator.checks import Check, Result, State
+from protocol.fleet.device import device_name, torch_device
+from protocol.fleet.memory import free_bytes, total_bytes
 from protocol.runtime.health import split_address
 from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
@@ -20,6 +22,9 @@ GIB: Final = 2**30
 
 def host(settings: Settings) -> tuple[Check, ...]:
     """The checks of one configuration; none needs another."""
+
+    def device() -> list[Result]:
+        return _device(settings)
 
     def store() -> list[Result]:
         return _store(settings)
@@ -33,7 +38,15 @@ def host(settings: Settings) -> tuple[Check, ...]:
     def metrics() -> list[Result]:
         return _metrics(settings)
 
-    return store, disk, keystores, metrics
+    return device, store, disk, keystores, metrics
+
+
+def _device(settings: Settings) -> list[Result]:
+    name = device_name(settings.device)
+    device = torch_device(name)
+    free, total = (size / GIB for size in (free_bytes(device), total_bytes(device)))
+    finding = f"{name} computes, {free:.1f} of {total:.1f} GiB free"
+    return [Result("device", State.OK, finding)]
 
 
 def _store(settings: Settings) -> list[Result]:

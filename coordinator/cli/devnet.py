@@ -66,10 +66,13 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Keep logs, wallets and store in this new folder.")
     ] = None,
+    worker_device: Annotated[
+        str, typer.Option(help="What workers compute on, cuda:0 say; verifiers use processors.")
+    ] = "cpu",
 ) -> None:
     """A whole market on this machine: train, catch a cheat, pay, audit, generate."""
     from coordinator.demo import run_demo
     from protocol.runtime.start import start_process
 
     start_process()
-    raise typer.Exit(run_demo(rounds, out, keep))
+    raise typer.Exit(run_demo(rounds, out, keep, worker_device))

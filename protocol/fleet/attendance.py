@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from protocol.fleet.computation import Computation
+from protocol.fleet.device import torch_device
 from protocol.fleet.memory import free_bytes, total_bytes
 from protocol.fleet.trials import Facts, Trials
 
@@ -31,7 +32,8 @@ class Attendance:
         if self._clock() - self._said < self._trials.silent_seconds / 4:
             return
         self._said = self._clock()
-        facts = Facts(self._name, self._device, self._host, total_bytes(), free_bytes())
+        on = torch_device(self._device)
+        facts = Facts(self._name, self._device, self._host, total_bytes(on), free_bytes(on))
         self._trials.appear(facts)
 
     def vanish(self) -> None:

@@ -1,4 +1,8 @@
-"""One consumer per device: a lock of the home that ends with whoever holds it."""
+"""Devices: what a consumer computes on, named, found, and held by one consumer at a time.
+
+`cpu` is the processor; what follows its colon is a name alone (`cpu:1`), so that a host can have
+several consumers. `cuda:N` is a GPU by CUDA's count.
+"""
 
 import fcntl
 import os
@@ -6,9 +10,15 @@ import re
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from protocol.fleet.errors import FleetError
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9:._-]{0,30}")
+AUTO: Final = "auto"
+"""Stands for the first GPU, or the processor where there is none."""
+
+_CPU: Final = re.compile(r"cpu(:[a-z0-9._-]{1,30})?")
+_CUDA: Final = re.compile(r"cuda:(0|[1-9][0-9]{0,2})")
 
 
 class DeviceBusy(FleetError):
@@ -22,10 +32,34 @@ class DeviceBusy(FleetError):
         )
 
 
+def device_name(setting: str) -> str:
+    """The device's name that a setting means: itself, or what `auto` finds."""
+    if setting != AUTO:
+        return setting
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def torch_device(name: str) -> torch.device:
+    """PyTorch's device of this name; raises FleetError where it is no name or not there."""
+    if _CPU.fullmatch(name):
+        return torch.device("cpu")
+    found = _CUDA.fullmatch(name)
+    if found is None:
+        raise FleetError(f"{name!r} names no device", fix="Use a name like cpu, cpu:1 or cuda:0.")
+    number, there = int(found[1]), torch.cuda.device_count()
+    if number >= there:
+        devices = "none" if not there else f"cuda:0 to cuda:{there - 1}" if there > 1 else "cuda:0"
+        raise FleetError(
+            f"there is no device {name}",
+            why=f"CUDA devices that PyTorch {torch.__version__} finds here: {devices}.",
+            fix="Name one of those, or cpu; `gradproof doctor` shows what is there.",
+        )
+    return torch.device("cuda", number)
+
+
 def hold_device(home: Path, device: str) -> int:
-    """Take the device until the returned file is closed; raises DeviceBusy."""
-    if _NAME.fullmatch(device) is None:
-        raise FleetError(f"{device!r} names no device", fix="Use a name like cpu, cpu:1 or cuda:0.")
+    """Take the device until the returned file is closed; raises DeviceBusy, FleetError."""
+    torch_device(device)
     folder = home / "fleet"
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / f"{device}.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import structlog
 
-from protocol.fleet.device import is_busy
+from protocol.fleet.device import AUTO, device_name, is_busy
 from protocol.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -32,12 +32,12 @@ class EmbeddedConsumer:
         self,
         settings: Settings,
         command: Sequence[str] = COMMAND,
-        device: str = "cpu",
+        device: str = AUTO,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._command = [*command, "--device", device, "--embedded"]
-        self._device = device
+        self._device = device_name(device)
+        self.command = [*command, "--device", self._device, "--embedded"]
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
@@ -83,7 +83,7 @@ class EmbeddedConsumer:
             return
         self._began = self._clock()
         self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-            self._command,
+            self.command,
             env=os.environ | {"GRADPROOF_QUEUE": self._settings.queue},
             stdin=subprocess.PIPE,
             # Ctrl-C is for the role alone, which may need answers until it has left.

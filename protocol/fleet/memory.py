@@ -1,7 +1,7 @@
-"""How much memory this process may take, and how much it took: Linux's own figures.
+"""How much memory a device has for this process, and how much the process took of it.
 
-The program computes on the processor in this release, so a consumer's memory is its host's, or its
-container's where that has a limit.
+The processor's is the host's, or its container's where that has a limit, by Linux's own figures; a
+GPU's is its own, by CUDA's and by those of PyTorch's allocator.
 """
 
 import os
@@ -10,21 +10,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import torch
+
 _INFO: Final = Path("/proc/meminfo")
 _LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 _USED: Final = Path("/sys/fs/cgroup/memory.current")
 _KIB: Final = 1024
 
 
-def total_bytes() -> int:
-    """Memory of the host, or of the container if that is less."""
+def total_bytes(device: torch.device) -> int:
+    """All memory of the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(host, _number(_LIMIT) or host)
 
 
-def free_bytes() -> int:
+def free_bytes(device: torch.device) -> int:
     """What this process could have in all: what is free now, and what it has itself."""
-    total = total_bytes()
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    total = total_bytes(device)
     free = _fields(_INFO).get("MemAvailable", total)
     limit, used = _number(_LIMIT), _number(_USED)
     if limit and used:
@@ -32,16 +38,22 @@ def free_bytes() -> int:
     return min(total, free + _own("VmRSS"))
 
 
-def forget_peak() -> None:
+def forget_peak(device: torch.device) -> None:
     """Begin to measure the peak anew, where the system lets us."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what is kept of earlier work would count as needed
+        torch.cuda.reset_peak_memory_stats(device)
+        return
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return  # the peak of the process's life is then what `peak_bytes` says
 
 
-def peak_bytes() -> int:
+def peak_bytes(device: torch.device) -> int:
     """The most that this process has held at once."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
     return _own("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
 
 

@@ -6,17 +6,21 @@ inputs, so it does not matter who computes it, or how often.
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.consumer import Note, Rehearsal
+from protocol.fleet.errors import FleetError
 from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import ZERO32, JobId
 from protocol.training.bundle import write_bundle
 from protocol.training.footprint import require_memory
-from protocol.training.program import Result, compute_task, compute_update
+from protocol.training.program import CPU, Result, compute_task, compute_update
 
 Tamper = Callable[[JobId, Result], Result]
 
@@ -29,17 +33,20 @@ class StoreComputer:
         open_files: Callable[[], JobFiles],
         folder: Path,
         tamper: Tamper | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.open_files = open_files
         self.folder = folder
+        self.device = device
         self.tamper = tamper
         self._files: dict[str, JobFiles] = {}  # by market: jobs of two may have one number
 
     def compute(self, wanted: Computation, note: Note) -> Computed:
         """Compute and publish one question; raises what fetching, computing, publishing raise."""
         files = self._opened(wanted)
-        require_memory(files.manifest(wanted), free_bytes())
-        result = _update(files, wanted) if wanted.is_update else self._task(files, wanted)
+        require_memory(files.manifest(wanted), free_bytes(self.device))
+        with _memory_of(self.device):
+            result = self._update(files, wanted) if wanted.is_update else self._task(files, wanted)
         if result.is_nonfinite:
             return Computed(result.root, ZERO32, result.witness)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,13 +61,16 @@ class StoreComputer:
         """Compute a task and publish nothing; raises what fetching and computing raise."""
         files = self._opened(wanted)
         manifest = files.manifest(wanted)
-        require_memory(manifest, free_bytes())
+        require_memory(manifest, free_bytes(self.device))
         state = files.state(wanted, wanted.state_root, wanted.state_cid)
         dataset = files.dataset(wanted)
-        forget_peak()
+        forget_peak(self.device)
         began = time.monotonic()
-        compute_task(manifest, state, dataset, wanted.round, wanted.question)
-        return Rehearsal(time.monotonic() - began, peak_bytes())
+        with _memory_of(self.device):
+            compute_task(
+                manifest, state, dataset, wanted.round, wanted.question, device=self.device
+            )
+        return Rehearsal(time.monotonic() - began, peak_bytes(self.device))
 
     def _opened(self, wanted: Computation) -> JobFiles:
         if wanted.market not in self._files:
@@ -76,11 +86,27 @@ class StoreComputer:
     def _task(self, files: JobFiles, wanted: Computation) -> Result:
         state = files.state(wanted, wanted.state_root, wanted.state_cid)
         manifest, dataset = files.manifest(wanted), files.dataset(wanted)
-        result = compute_task(manifest, state, dataset, wanted.round, wanted.question)
+        result = compute_task(
+            manifest, state, dataset, wanted.round, wanted.question, device=self.device
+        )
         return result if self.tamper is None else self.tamper(wanted.job, result)
 
+    def _update(self, files: JobFiles, wanted: Computation) -> Result:
+        state = files.state(wanted, wanted.state_root, wanted.state_cid)
+        results = {one.task: files.result(wanted, one.root, one.cid) for one in wanted.included}
+        return compute_update(
+            files.manifest(wanted), state, results, files.dataset(wanted), device=self.device
+        )
 
-def _update(files: JobFiles, wanted: Computation) -> Result:
-    state = files.state(wanted, wanted.state_root, wanted.state_cid)
-    results = {one.task: files.result(wanted, one.root, one.cid) for one in wanted.included}
-    return compute_update(files.manifest(wanted), state, results, files.dataset(wanted))
+
+@contextmanager
+def _memory_of(device: torch.device) -> Iterator[None]:
+    """Say what a device without memory means: it may have more of it later."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise FleetError(
+            f"the device {device} has run out of memory",
+            why=str(error).splitlines()[0],
+            fix="End what else computes on it, or leave this job to larger devices.",
+        ) from error

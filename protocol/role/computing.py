@@ -17,7 +17,7 @@ from protocol.database.opening import fleet_database
 from protocol.fleet.attendance import Attendance
 from protocol.fleet.bell import listen
 from protocol.fleet.consumer import Consumer
-from protocol.fleet.device import hold_device
+from protocol.fleet.device import AUTO, device_name, hold_device, torch_device
 from protocol.fleet.leases import Leases
 from protocol.fleet.trials import Trials
 from protocol.role.computer import StoreComputer, Tamper
@@ -40,6 +40,7 @@ def run_consumer(
     Does not return: the process ends here, in the middle of a computation if need be, whose lease
     it has given back.
     """
+    device = device_name(device)
     hold_device(settings.home, device)  # until the process ends
     engine = fleet_database(settings)
     leases = Leases(engine, settings.queue, seconds=settings.lease_seconds)
@@ -51,7 +52,7 @@ def run_consumer(
     folder = settings.home / "fleet" / "results"
     host = socket.gethostname()
     name = f"{device}-{os.getpid()}@{host}"
-    computer = StoreComputer(open_files, folder, tamper)
+    computer = StoreComputer(open_files, folder, tamper, torch_device(device))
     trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
     consumer = Consumer(
         leases,
@@ -92,7 +93,7 @@ def run_consumer(
 def embedded_main(tamper: Tamper | None = None) -> None:
     """The command line of a consumer that a role starts."""
     parser = argparse.ArgumentParser(description="Compute for a role's queue.")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default=AUTO)
     parser.add_argument("--embedded", action="store_true", help="end when standard input does")
     given, _ = parser.parse_known_args()
     try:

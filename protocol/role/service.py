@@ -61,7 +61,7 @@ class RoleService:
         provider: Address,
         home: Path,
         consumer: Sequence[str] = COMMAND,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
         self.settings = settings
         self.chain = open_chain(settings)
@@ -85,7 +85,7 @@ class RoleService:
             deployment.market,
             provider,
         )
-        self.consumer = EmbeddedConsumer(settings, consumer, device)
+        self.consumer = EmbeddedConsumer(settings, consumer, device or settings.device)
         indexer = Indexer(
             self.chain, engine, confirmations=settings.confirmations, remember=REMEMBERED
         )

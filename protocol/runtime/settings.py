@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, gt=0)
     look_seconds: float = Field(default=2.0, gt=0)
     compute_here: bool = True
+    device: str = Field(default="auto", min_length=1)
     password: SecretStr = SecretStr("")
     operator: str = "operator"
     provider: str = ""

@@ -21,14 +21,19 @@ Tensors = Mapping[str, Tensor]
 _TINY: Final = 2.0**-126
 
 
-def scalar(value: float) -> Tensor:
+def scalar(value: float, device: torch.device) -> Tensor:
     """Hold a binary32 value without dimensions. Made outside the engine."""
-    return torch.tensor(value, dtype=torch.float32)
+    return torch.tensor(value, dtype=torch.float32, device=device)
 
 
-def row_scalars(row: AdamWRow) -> dict[str, Tensor]:
+def row_scalars(row: AdamWRow, device: torch.device) -> dict[str, Tensor]:
     """Hold the scalars of an optimiser step by their column names."""
-    return {name: scalar(value) for name, value in zip(COLUMNS, row.values(), strict=True)}
+    return {name: scalar(value, device) for name, value in zip(COLUMNS, row.values(), strict=True)}
+
+
+def moved(tensors: Tensors, device: torch.device) -> dict[str, Tensor]:
+    """Copy tensors to a device; those that are there already are not copied."""
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 class Clip:
@@ -38,10 +43,10 @@ class Clip:
     near the largest float is scaled down like any other instead of ruining the update.
     """
 
-    def __init__(self, limit: float) -> None:
-        self._limit = scalar(limit)
-        self._one = scalar(1.0)
-        self._tiny = scalar(_TINY)
+    def __init__(self, limit: float, device: torch.device) -> None:
+        self._limit = scalar(limit, device)
+        self._one = scalar(1.0, device)
+        self._tiny = scalar(_TINY, device)
 
     def scale(self, gradients: Tensors) -> Tensor:
         """Return the factor, at most 1, without dimensions. Call with names in sorted order."""

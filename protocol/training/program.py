@@ -6,6 +6,9 @@ the numeric engine in a fixed order, so equal inputs give equal roots on any mac
 infinity gives the canonical NONFINITE result, never an exception. The steps are described in
 `program_text.py`, whose root a manifest names. One computation runs at a time in a process,
 because the witness watches modules that all of them share.
+
+A computation runs on one device and gives its tensors back in the host's memory. INVARIANT: the
+device decides how fast, never which bits.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -24,7 +27,15 @@ from protocol.exact.errors import NonFinite
 from protocol.exact.profile import Profile
 from protocol.exact.roots import require_finite, result_root
 from protocol.rules.sealing import NONFINITE_ROOT
-from protocol.training.arithmetic import Clip, Tensors, adamw, average, row_scalars, scalar
+from protocol.training.arithmetic import (
+    Clip,
+    Tensors,
+    adamw,
+    average,
+    moved,
+    row_scalars,
+    scalar,
+)
 from protocol.training.bundle import Bundle, write_bundle, write_nonfinite
 from protocol.training.errors import ProgramError
 from protocol.training.manifest import Manifest
@@ -45,6 +56,8 @@ from protocol.training.program_text import program_root
 from protocol.training.witness import Witness
 
 Progress = Callable[[int, int], None]
+
+CPU: Final = torch.device("cpu")
 
 
 class Batches(Protocol):
@@ -85,6 +98,7 @@ def compute_task(
     round_: int,
     task: int,
     progress: Progress | None = None,
+    device: torch.device = CPU,
 ) -> Result:
     """Compute one task: `grad.<name>`, the clipped mean gradient, and `loss`, all float32.
 
@@ -98,7 +112,7 @@ def compute_task(
             why=f"It has {manifest.rounds} rounds of {manifest.tasks} tasks.",
             fix="Read the task from the chain again.",
         )
-    parameters = parameters_of(manifest, state)
+    parameters = moved(parameters_of(manifest, state), device)
     witness = Witness()
 
     def run() -> dict[str, Tensor]:
@@ -107,7 +121,7 @@ def compute_task(
         )
         for gradient in gradients.values():
             witness.note(gradient)
-        clip = Clip(manifest.aggregation.norm_clip)
+        clip = Clip(manifest.aggregation.norm_clip, device)
         with torch.no_grad(), exact(_profile(manifest)):
             scale = clip.scale(gradients)
             gradients = {name: gradient * scale for name, gradient in gradients.items()}
@@ -122,6 +136,7 @@ def compute_update(
     results: Mapping[int, Tensors],
     batches: Batches,
     progress: Progress | None = None,
+    device: torch.device = CPU,
 ) -> Result:
     """Compute the next state, with its validation loss, from the included results by task.
 
@@ -146,7 +161,7 @@ def compute_update(
     witness = Witness()
 
     def run() -> dict[str, Tensor]:
-        gradients = _aggregate(manifest, results)
+        gradients = _aggregate(manifest, results, device)
         for gradient in gradients.values():
             witness.note(gradient)
         witness.settle()
@@ -167,6 +182,7 @@ def evaluate(
 ) -> Tensor:
     """Return the mean loss over the evaluation set, float32 without dimensions.
 
+    It computes on the device that the parameters are on.
     Raises `protocol.exact.NonFinite` where the numeric profile does.
     """
     witness = witness or Witness()
@@ -176,7 +192,7 @@ def evaluate(
         with torch.no_grad():
             losses.append(_loss(manifest, parameters, tokens, witness))
         _report(progress, done, len(every))
-    count = scalar(float(len(losses)))
+    count = scalar(float(len(losses)), _device_of(parameters))
     with torch.no_grad(), exact(_profile(manifest)):
         return average(losses, count)
 
@@ -200,16 +216,17 @@ def _mean_gradient(
             total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
         _report(progress, micro_batch + 1, micro_batches)
     if micro_batches > 1:
-        count = scalar(float(micro_batches))
+        count = scalar(float(micro_batches), _device_of(parameters))
         with torch.no_grad(), exact(_profile(manifest)):
             total = [part / count for part in total]
     return dict(zip(leaves, total[:-1], strict=True)), total[-1]
 
 
 def _loss(manifest: Manifest, parameters: Tensors, tokens: Tensor, witness: Witness) -> Tensor:
-    model = skeleton(manifest)
+    model, device = skeleton(manifest), _device_of(parameters)
+    tokens = tokens.to(device)
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
-    constants = model.constants(inputs.shape[1])
+    constants = moved(model.constants(inputs.shape[1]), device)
     try:
         with witness.watch(model.layers), exact(_profile(manifest)):
             logits = model.forward(parameters, inputs, constants)
@@ -219,17 +236,26 @@ def _loss(manifest: Manifest, parameters: Tensors, tokens: Tensor, witness: Witn
         witness.settle()
 
 
-def _aggregate(manifest: Manifest, results: Mapping[int, Tensors]) -> dict[str, Tensor]:
+def _aggregate(
+    manifest: Manifest, results: Mapping[int, Tensors], device: torch.device
+) -> dict[str, Tensor]:
     """Clip again, then average: a result that nobody checked may have any norm."""
-    clip = Clip(manifest.aggregation.norm_clip)
-    count = scalar(float(len(results)))
+    clip = Clip(manifest.aggregation.norm_clip, device)
+    count = scalar(float(len(results)), device)
     names = sorted(name for name in result_schema(manifest) if name != LOSS)
     ordered = [results[task] for task in sorted(results)]
     with torch.no_grad(), exact(_profile(manifest)):
-        scales = [clip.scale({name: tensors[name] for name in names}) for tensors in ordered]
+        # A device holds one result at a time, then one gradient of each: both are few.
+        scales = [
+            clip.scale(moved({name: tensors[name] for name in names}, device))
+            for tensors in ordered
+        ]
         return {
             name.removeprefix(GRAD): average(
-                [tensors[name] * scale for tensors, scale in zip(ordered, scales, strict=True)],
+                [
+                    tensors[name].to(device) * scale
+                    for tensors, scale in zip(ordered, scales, strict=True)
+                ],
                 count,
             )
             for name in names
@@ -237,23 +263,28 @@ def _aggregate(manifest: Manifest, results: Mapping[int, Tensors]) -> dict[str, 
 
 
 def _step(manifest: Manifest, state: Tensors, gradients: Tensors, step: int) -> dict[str, Tensor]:
-    row = row_scalars(manifest.optimiser[step])
+    device = _device_of(gradients)
+    row = row_scalars(manifest.optimiser[step], device)
     new: dict[str, Tensor] = {}
     with torch.no_grad(), exact(_profile(manifest)):
         for name, gradient in gradients.items():
             keys = (f"{PARAM}{name}", f"{ADAM_M}{name}", f"{ADAM_V}{name}")
-            parameter, first, second = (state[key] for key in keys)
+            parameter, first, second = (state[key].to(device) for key in keys)
             new.update(zip(keys, adamw(parameter, first, second, gradient, row), strict=True))
     return new
 
 
 def _finish(run: Callable[[], dict[str, Tensor]], witness: Witness) -> Result:
     try:
-        tensors = run()
+        tensors = moved(run(), CPU)
         require_finite(tensors)
     except NonFinite:
         return Result({}, NONFINITE_ROOT, witness.root())
     return Result(tensors, result_root(tensors), witness.root())
+
+
+def _device_of(tensors: Tensors) -> torch.device:
+    return next(iter(tensors.values())).device
 
 
 def _check_program(manifest: Manifest) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from protocol.exact.roots import result_root
 from protocol.training.errors import ProgramError
 from protocol.training.manifest import Manifest
 from protocol.training.model import VALIDATION_LOSS
-from protocol.training.program import Batches, Result, compute_task, compute_update
+from protocol.training.program import CPU, Batches, Result, compute_task, compute_update
 
 Report = Callable[[int, int], None]
 
@@ -46,6 +47,7 @@ def replay_rounds(
     batches: Batches,
     included: Sequence[Sequence[int]],
     report: Report | None = None,
+    device: torch.device = CPU,
 ) -> Iterator[ReplayedRound]:
     """Recompute round after round. `included[r]` are the tasks in the update of round r.
 
@@ -64,8 +66,8 @@ def replay_rounds(
         for task in sorted(tasks):
             if report is not None:
                 report(round_, task)
-            results[task] = compute_task(manifest, state, batches, round_, task)
-        update = _update(manifest, state, results, batches)
+            results[task] = compute_task(manifest, state, batches, round_, task, device=device)
+        update = _update(manifest, state, results, batches, device)
         if update is not None:
             state, root = update.tensors, update.root
         yield ReplayedRound(round_, results, update, state, root)
@@ -89,6 +91,7 @@ def _update(
     state: Mapping[str, Tensor],
     results: Mapping[int, Result],
     batches: Batches,
+    device: torch.device,
 ) -> Result | None:
     nonfinite = [task for task, result in results.items() if result.is_nonfinite]
     if nonfinite:
@@ -99,7 +102,6 @@ def _update(
         )
     if not results:
         return None
-    update = compute_update(
-        manifest, state, {task: result.tensors for task, result in results.items()}, batches
-    )
+    tensors = {task: result.tensors for task, result in results.items()}
+    update = compute_update(manifest, state, tensors, batches, device=device)
     return None if update.is_nonfinite else update

@@ -149,10 +149,22 @@ def test_host_ofAnOperator(home: Path, devnet: Devnet) -> None:
     down = settings.model_copy(update={"ipfs_api": "http://127.0.0.1:9"})
     assert found(down, "host")["store"].state is State.FAIL
     one_down = settings.model_copy(update={"ipfs_api": f"http://127.0.0.1:9,{devnet.ipfs_api}"})
-    states = [r.state for r in host_checks.host(one_down)[0]()]
+    _, stores, *_ = host_checks.host(one_down)
+    states = [r.state for r in stores()]
     assert sorted(states) == [State.OK, State.WARN], "one daemon is enough to work with"
     none = settings.model_copy(update={"ipfs_api": ""})
     assert "store serve" in found(none, "host")["store"].fix
+
+
+def test_device_isTold() -> None:
+    here = found(Settings(device="cpu"), "host")["device"]
+    assert here.state is State.OK
+    assert here.finding.startswith("cpu computes, ")
+    for missing in ("cuda:99", "gpu"):
+        told = found(Settings(device=missing), "host")["device"]
+        assert told.state is State.FAIL
+        assert missing in told.finding
+        assert "cpu" in told.fix
 
 
 def test_full_disk_isTold(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from sqlalchemy import Engine
 
 from protocol.database.opening import open_database
@@ -13,7 +14,7 @@ from protocol.fleet.attendance import Attendance
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.consumer import Consumer, Rehearsal
 from protocol.fleet.leases import Leases
-from protocol.fleet.memory import free_bytes, peak_bytes, total_bytes
+from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes, total_bytes
 from protocol.fleet.trials import BEGUN, DONE, FAILED, WAITING, Facts, Trials
 from protocol.rules.records import JobId
 from protocol.storage.node import NodeProcess
@@ -21,6 +22,7 @@ from protocol.training.authoring import Authored
 from protocol.training.footprint import task_bytes
 from tests.fleet.conftest import MARKET, Clock, computation
 from tests.support.consumers import ConsumerProcess, computation_of, until
+from tests.support.devices import DEVICES, device_named
 
 SILENT = 20.0
 JOB = JobId(1)
@@ -133,9 +135,15 @@ def test_consumer_tries_and_lives_on(
     assert not consumer.try_once()
 
 
-def test_memory_of_this_machine_is_plausible() -> None:
-    assert 0 < free_bytes() <= total_bytes()
-    assert 0 < peak_bytes() <= total_bytes()
+@pytest.mark.parametrize("where", DEVICES)
+def test_memory_of_a_device_is_plausible(where: str) -> None:
+    device = device_named(where)
+    forget_peak(device)
+    before = peak_bytes(device)
+    some = torch.ones(1 << 24, device=device)  # 64 MiB
+    assert peak_bytes(device) >= before + (some.nbytes if where == "cuda" else 0)
+    assert 0 < free_bytes(device) <= total_bytes(device)
+    assert 0 < peak_bytes(device) <= total_bytes(device)
 
 
 def test_real_consumer_measures_a_real_task_and_publishes_nothing(

@@ -8,6 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from protocol.training.authoring import JobSettings, author_job
@@ -15,6 +16,7 @@ from protocol.training.bundle import read_bundle
 from protocol.training.data import open_dataset
 from protocol.training.model import schema
 from protocol.training.replay import replay_rounds
+from tests.support.devices import DEVICES, device_named
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 
@@ -29,7 +31,9 @@ def write_text(folder: Path) -> None:
         (folder / f"{number}.py").write_text(text)
 
 
-def test_small_job_gives_the_golden_roots(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", DEVICES)
+def test_small_job_gives_the_golden_roots(where: str, tmp_path: Path) -> None:
+    device = device_named(where)
     torch.set_num_threads(1)
     write_text(tmp_path / "text")
     settings = JobSettings(
@@ -60,7 +64,8 @@ def test_small_job_gives_the_golden_roots(tmp_path: Path) -> None:
         "tasks": [],
         "witnesses": [],
     }
-    for done in replay_rounds(manifest, state, dataset, [[0, 1]] * 3):
+    for done in replay_rounds(manifest, state, dataset, [[0, 1]] * 3, device=device):
+        assert {tensor.device.type for tensor in done.state.values()} == {"cpu"}
         found["states"].append(done.state_root.hex())
         found["tasks"] += [result.root.hex() for result in done.tasks.values()]
         found["witnesses"] += [result.witness.hex() for result in done.tasks.values()]

@@ -1,6 +1,6 @@
 """How much exactness costs: one training step, stock PyTorch against every exact route.
 
-    python benchmarks/exact_vs_torch.py [--workloads gpt2 llama mlp] [--profile]
+    python benchmarks/exact_vs_torch.py [--workloads gpt2 llama mlp] [--profile] [--device cuda]
 
 A step is forward, backward, clipping and AdamW, the optimisers' states being warm. Each variant
 lives in a process of its own, with the environment that makes it; all take turns, two steps each of
@@ -10,7 +10,7 @@ Memory is the peak above what the process used before it had a model.
 
 The engine lets the allocator keep freed memory; "memory kept" gives stock PyTorch the same.
 The variants "AVX2 machine" run both PyTorch and the engine under caps that hide newer instructions,
-as a processor without AVX512 would.
+as a processor without AVX512 would. On a GPU, "TF32" and "bf16 autocast" are what its users know.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Variant:
     route: str | None = None
     kernels: str = "off"
     attention: str = "eager"
+    precision: str = "highest"
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,9 +92,22 @@ VARIANTS = (
     ),
 )
 
+CUDA_VARIANTS = (
+    Variant(BASE, "fp32"),
+    Variant("stock fp32 SDPA", "fp32", attention="sdpa"),
+    Variant("stock TF32", "fp32", precision="high"),
+    Variant("stock bf16 autocast", "bf16"),
+    Variant("exact: Triton", "exact", route="triton"),
+    Variant("exact: int8", "exact", route="int8"),
+    Variant("exact: bf16 digits", "exact", route="bf16-digits"),
+    Variant("exact: float64", "exact", route="float64"),
+)
 
-def available() -> list[Variant]:
+
+def available(device: str) -> list[Variant]:
     """The variants that this machine can run; says which it leaves out and why."""
+    if device != "cpu":
+        return list(CUDA_VARIANTS)
     try:
         best = library.library().level
     except KernelsUnavailable as unavailable:
@@ -108,13 +122,15 @@ def available() -> list[Variant]:
 class Process:
     """A variant's process; see step_process.py for what it answers."""
 
-    def __init__(self, variant: Variant, workload: str, threads: int) -> None:
+    def __init__(self, variant: Variant, workload: str, a: argparse.Namespace) -> None:
         description = {
             "kind": variant.kind,
             "route": variant.route,
             "attention": variant.attention,
             "workload": workload,
-            "threads": threads,
+            "threads": a.threads,
+            "device": a.device,
+            "precision": variant.precision,
         }
         settings = {library.SWITCH: variant.kernels, "HF_HUB_OFFLINE": "1"}
         self.running = subprocess.Popen(
@@ -157,7 +173,7 @@ class Measured:
 
 def measure(workload: str, variants: list[Variant], a: argparse.Namespace) -> dict[str, Measured]:
     """Every variant's steps, in turns."""
-    processes = {v.name: Process(v, workload, a.threads) for v in variants}
+    processes = {v.name: Process(v, workload, a) for v in variants}
     results = {v.name: Measured() for v in variants}
     try:
         for _ in range(a.warm_up):
@@ -201,7 +217,10 @@ def print_profile(variants: list[Variant], results: dict[str, Measured]) -> None
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument(
+        "--workloads", nargs="+", choices=WORKLOADS, default=["gpt2", "llama", "mlp"]
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=7, help="timed rounds")
     parser.add_argument("--warm-up", type=int, default=2, help="rounds before those")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -212,12 +231,13 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     a = arguments()
-    variants = available()
+    variants = available(a.device)
     if a.only:
         wanted = {v.name for v in variants if a.only in v.name}
         bases = {v.base for v in variants if v.name in wanted}
         variants = [v for v in variants if v.name in wanted | bases | {BASE}]
-    print(f"torch {torch.__version__}, {a.threads} threads, median of {a.repeats} rounds")
+    where = "" if a.device == "cpu" else f"{torch.cuda.get_device_name(a.device)}, "
+    print(f"{where}torch {torch.__version__}, {a.threads} threads, median of {a.repeats} rounds")
     for workload in a.workloads:
         results = measure(workload, variants, a)
         print_table(workload, variants, results)

@@ -25,21 +25,32 @@ class Workload:
     loss: Callable[[], Tensor]
 
 
-def build(name: str, attention: str) -> Workload:
-    """The workload `name`; `attention` is transformers' implementation, 'eager' or 'sdpa'."""
+def build(name: str, attention: str, device: torch.device) -> Workload:
+    """The workload `name` on a device; `attention` is transformers' own, 'eager' or 'sdpa'."""
     torch.manual_seed(1)
-    return WORKLOADS[name](attention)
+    return WORKLOADS[name](attention, device)
 
 
-def gpt2(attention: str) -> Workload:
+def gpt2(attention: str, device: torch.device) -> Workload:
     """GPT-2, 768 wide, 4 layers, 4 x 256 tokens of a vocabulary of 8192."""
+    return _gpt2(GPT2_LAYERS, VOCABULARY, (BATCH, TOKENS), attention, device)
+
+
+def gpt2_small(attention: str, device: torch.device) -> Workload:
+    """GPT-2 small, 124 million parameters, 8 x 1024 tokens: something for a GPU to do."""
+    return _gpt2(12, 50257, (8, 1024), attention, device)
+
+
+def _gpt2(
+    layers: int, vocabulary: int, batch: tuple[int, int], attention: str, device: torch.device
+) -> Workload:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=VOCABULARY,
-        n_positions=TOKENS,
+        vocab_size=vocabulary,
+        n_positions=batch[1],
         n_embd=GPT2_WIDTH,
-        n_layer=GPT2_LAYERS,
+        n_layer=layers,
         n_head=GPT2_WIDTH // 64,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
@@ -48,10 +59,11 @@ def gpt2(attention: str) -> Workload:
         eos_token_id=0,
         loss_type="ForCausalLM",
     )
-    return _language_model(GPT2LMHeadModel._from_config(config, attn_implementation=attention))
+    model = GPT2LMHeadModel._from_config(config, attn_implementation=attention)
+    return _language_model(model, vocabulary, batch, device)
 
 
-def llama(attention: str) -> Workload:
+def llama(attention: str, device: torch.device) -> Workload:
     """Llama, 512 wide, 6 layers, two query heads per key head; the same tokens."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -66,23 +78,32 @@ def llama(attention: str) -> Workload:
         max_position_embeddings=TOKENS,
         loss_type="ForCausalLM",
     )
-    return _language_model(LlamaForCausalLM._from_config(config, attn_implementation=attention))
+    model = LlamaForCausalLM._from_config(config, attn_implementation=attention)
+    return _language_model(model, VOCABULARY, (BATCH, TOKENS), device)
 
 
-def _language_model(model: nn.Module) -> Workload:
-    model.train()
-    ids = torch.randint(VOCABULARY, (BATCH, TOKENS))
+def _language_model(
+    model: nn.Module, vocabulary: int, batch: tuple[int, int], device: torch.device
+) -> Workload:
+    model.train().to(device)
+    ids = torch.randint(vocabulary, batch).to(device)
     return Workload(model, lambda: model(input_ids=ids, labels=ids, use_cache=False).loss)
 
 
-def mlp(_attention: str) -> Workload:
+def mlp(_attention: str, device: torch.device) -> Workload:
     """Four layers 1024 wide with ReLU, 1024 rows, cross entropy."""
     layers: list[nn.Module] = []
     for _ in range(MLP_LAYERS):
         layers += [nn.Linear(MLP_WIDTH, MLP_WIDTH), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
-    x, target = torch.randn(MLP_BATCH, MLP_WIDTH), torch.randint(MLP_WIDTH, (MLP_BATCH,))
+    model = nn.Sequential(*layers[:-1]).to(device)
+    x = torch.randn(MLP_BATCH, MLP_WIDTH).to(device)
+    target = torch.randint(MLP_WIDTH, (MLP_BATCH,)).to(device)
     return Workload(model, lambda: nn.functional.cross_entropy(model(x), target))
 
 
-WORKLOADS: dict[str, Callable[[str], Workload]] = {"gpt2": gpt2, "llama": llama, "mlp": mlp}
+WORKLOADS: dict[str, Callable[[str, torch.device], Workload]] = {
+    "gpt2": gpt2,
+    "llama": llama,
+    "mlp": mlp,
+    "gpt2-small": gpt2_small,
+}

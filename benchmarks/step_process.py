@@ -2,8 +2,9 @@
 
 Started by exact_vs_torch.py with a JSON description on the command line. It answers each line of
 its input with one line of JSON: `warm` runs a step, `step` tells the seconds of a step that follows
-another one, `root` the root of all parameters, `memory` the peak of resident memory above what the
-process used before it had a model, `profile` runs a step and tells the seconds of each ATen call.
+another one, `root` the root of all parameters, `memory` the peak above what the process used before
+it had a model, resident or on a GPU allocated there, `profile` runs a step and tells the seconds of
+each ATen call.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ LEARNING_RATE, MAX_NORM = 3e-4, 1.0
 SLOW = 2.0  # seconds: what other processes left in the caches no longer shows
 
 
-def peak_bytes() -> int:
+def peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -39,7 +42,8 @@ class Step:
     def __init__(self, description: dict[str, Any]) -> None:
         self.kind: str = description["kind"]
         self.route: str | None = description["route"]
-        self.work = build(description["workload"], description["attention"])
+        self.device = torch.device(description["device"])
+        self.work = build(description["workload"], description["attention"], self.device)
         parameters = self.work.model.parameters()
         if self.kind == "exact":
             self.optimiser: torch.optim.Optimizer = AdamW(parameters, lr=LEARNING_RATE)
@@ -63,10 +67,18 @@ class Step:
         self.optimiser.step()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", torch.bfloat16) if self.kind == "bf16" else nullcontext()
+        if self.kind == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def root(self) -> str:
-        return result_root({n: p.detach() for n, p in self.work.model.named_parameters()}).hex()
+        parameters = self.work.model.named_parameters()
+        return result_root({n: p.detach().cpu() for n, p in parameters}).hex()
 
 
 class Clock(TorchDispatchMode):
@@ -103,6 +115,7 @@ def profile(step: Step) -> dict[str, float]:
     try:
         with Clock(spent) if step.kind != "exact" else nullcontext():
             step.run()
+            step.wait()
     finally:
         TABLE.update(originals)
     return dict(spent) | {"whole step": time.perf_counter() - start}
@@ -111,11 +124,13 @@ def profile(step: Step) -> dict[str, float]:
 def main() -> None:
     description = json.loads(sys.argv[1])
     torch.set_num_threads(description["threads"])
+    torch.set_float32_matmul_precision(description["precision"])
     if description["workload"] != "mlp":
         import transformers  # not part of a step's memory
 
         assert transformers
-    before = peak_bytes()
+    device = torch.device(description["device"])
+    before = peak_bytes(device)
     step = Step(description)
     seconds = 0.0
     for line in sys.stdin:
@@ -126,14 +141,16 @@ def main() -> None:
             case "step":
                 if seconds < SLOW:
                     step.run()  # as in a loop: right after a step of its own
+                step.wait()
                 start = time.perf_counter()
                 step.run()
+                step.wait()
                 answer = time.perf_counter() - start
                 seconds = answer
             case "root":
                 answer = step.root()
             case "memory":
-                answer = peak_bytes() - before
+                answer = peak_bytes(device) - before
             case "profile":
                 answer = profile(step)
             case other:

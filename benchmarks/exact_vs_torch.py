@@ -138,7 +138,6 @@ class Process:
             env=os.environ | settings | variant.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
 

@@ -37,8 +37,8 @@ def gpt2(attention: str, device: torch.device) -> Workload:
 
 
 def gpt2_small(attention: str, device: torch.device) -> Workload:
-    """GPT-2 small, 124 million parameters, 8 x 1024 tokens: something for a GPU to do."""
-    return _gpt2(12, 50257, (8, 1024), attention, device)
+    """GPT-2 small, 124 million parameters, 2 x 1024 tokens: something for a GPU to do."""
+    return _gpt2(12, 50257, (2, 1024), attention, device)
 
 
 def _gpt2(

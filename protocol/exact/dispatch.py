@@ -52,6 +52,8 @@ _ACROSS_DEVICES: Final = frozenset(
         torch.ops.aten.index.Tensor,  # indices may stay on the host
         torch.ops.aten.index_put.default,
         torch.ops.aten.index_put_.default,
+        # The lengths of packed sequences always stay on the host.
+        torch.ops.aten._pack_padded_sequence.default,
     }
 )
 

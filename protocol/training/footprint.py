@@ -5,11 +5,13 @@ floor is over a machine's memory is refused before its first tensor; what it tak
 """
 
 from collections.abc import Callable
+from math import prod
 from typing import Final
 
 from protocol.training.errors import ProgramError
 from protocol.training.manifest import Manifest
 from protocol.training.model_config import FamilyConfig, Gpt2Config
+from protocol.training.shapes import shapes_of
 
 FLOAT: Final = 4
 _STATE: Final = 3
@@ -44,15 +46,7 @@ def mib(size: int) -> str:
 
 def parameters(model: FamilyConfig) -> int:
     """How many numbers a model has, tied weights once."""
-    return PARAMETERS[model.family](model)
-
-
-def _gpt2_parameters(model: FamilyConfig) -> int:
-    assert isinstance(model, Gpt2Config)
-    width = model.width
-    # Four products of a block are width x (3 + 1 + 4 + 4) width; 13 width are biases and norms.
-    block = 12 * width * width + 13 * width
-    return (model.vocabulary + model.positions + 2) * width + model.layers * block
+    return sum(prod(shape) for shape in shapes_of(model).values())
 
 
 def _gpt2_kept(model: FamilyConfig, tokens: int, length: int) -> int:
@@ -63,5 +57,4 @@ def _gpt2_kept(model: FamilyConfig, tokens: int, length: int) -> int:
     return model.layers * block + tokens * model.vocabulary
 
 
-PARAMETERS: Final[dict[str, Callable[[FamilyConfig], int]]] = {"gpt2": _gpt2_parameters}
 KEPT: Final[dict[str, Callable[[FamilyConfig, int, int], int]]] = {"gpt2": _gpt2_kept}

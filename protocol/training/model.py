@@ -15,6 +15,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final, Protocol
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from protocol.training.errors import ModelError
 from protocol.training.layout import Schema
 from protocol.training.model_config import FamilyConfig, Gpt2Config
+from protocol.training.shapes import shapes_of
 
 # No model file is ever looked up: everything comes from the manifest and the content store.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -60,7 +62,6 @@ class Skeleton:
     forward: Callable[[Tensors, Tensor, Tensors], Tensor]
     constants: Callable[[int], Tensors]
     layers: tuple[nn.Module, ...]
-    shapes: Mapping[str, tuple[int, ...]]
 
 
 def skeleton(source: ModelSource) -> Skeleton:
@@ -70,12 +71,20 @@ def skeleton(source: ModelSource) -> Skeleton:
 
 @functools.lru_cache(maxsize=4)
 def _skeleton(config: FamilyConfig) -> Skeleton:
-    return BUILDERS[config.family](config)
+    built = BUILDERS[config.family](config)
+    found = {name: tuple(tensor.shape) for name, tensor in built.module.named_parameters()}
+    if found != shapes_of(config):
+        raise ModelError(
+            f"transformers {version('transformers')} builds another {config.family}",
+            why=f"These parameters differ: {sorted(found.items() ^ shapes_of(config).items())}.",
+            fix="Install the version of transformers that this release asks for.",
+        )
+    return built
 
 
 def parameter_shapes(source: ModelSource) -> Mapping[str, tuple[int, ...]]:
     """Return the shape of every parameter in sorted name order, each tied weight once."""
-    return skeleton(source).shapes
+    return shapes_of(source.model)
 
 
 def schema(source: ModelSource) -> Schema:
@@ -144,10 +153,7 @@ def _gpt2(config: FamilyConfig) -> Skeleton:
         logits: Tensor = output.logits
         return logits
 
-    names = sorted(name for name, _ in module.named_parameters())
-    by_name = dict(module.named_parameters())
-    shapes = {name: tuple(by_name[name].shape) for name in names}
-    return Skeleton(module, forward, _gpt2_constants, tuple(module.transformer.h), shapes)
+    return Skeleton(module, forward, _gpt2_constants, tuple(module.transformer.h))
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,7 +1,6 @@
 """The floor of a task's memory: from shapes alone, right about parameters, never over the truth."""
 
 import dataclasses
-import math
 
 import pytest
 
@@ -9,7 +8,7 @@ from protocol.training.authoring import JobSettings, author_job
 from protocol.training.errors import ProgramError
 from protocol.training.footprint import parameters, require_memory, task_bytes
 from protocol.training.manifest import Manifest
-from protocol.training.model import parameter_shapes
+from protocol.training.model import skeleton
 from protocol.training.model_config import Gpt2Config
 from tests.support.small_jobs import TEXTS, TRAINING
 
@@ -27,8 +26,8 @@ def sized(manifest: Manifest, **changes: int) -> Manifest:
 @pytest.mark.parametrize("changes", [{}, {"layers": 3}, {"width": 48, "heads": 3}])
 def test_parameters_are_those_of_the_model(manifest: Manifest, changes: dict[str, int]) -> None:
     changed = sized(manifest, **changes)
-    shapes = parameter_shapes(changed)
-    assert parameters(changed.model) == sum(math.prod(shape) for shape in shapes.values())
+    built = skeleton(changed).module.parameters()
+    assert parameters(changed.model) == sum(tensor.numel() for tensor in built)
 
 
 def test_largest_model_that_parses_is_refused_without_being_made(manifest: Manifest) -> None:

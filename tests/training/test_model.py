@@ -1,16 +1,25 @@
 """Models and first states: schemas without storage, the same bits from a seed."""
 
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
 
 from protocol.exact import result_root
+from protocol.training import shapes
 from protocol.training.authoring import JobSettings, adamw_table, author_job, learning_rate
 from protocol.training.errors import ManifestError, ModelError
 from protocol.training.genesis import genesis_state
-from protocol.training.model import check_tensors, parameters_of, schema, skeleton
+from protocol.training.model import (
+    check_tensors,
+    parameter_shapes,
+    parameters_of,
+    schema,
+    skeleton,
+)
 
 
 def test_skeleton_holds_no_storage(job: Any) -> None:
@@ -24,7 +33,46 @@ def test_schema_counts_a_tied_weight_once(job: Any) -> None:
     assert "param.transformer.wte.weight" in names
     assert not [name for name in names if "lm_head" in name]
     assert names["step"] == (torch.int64, ())
-    assert len(names) == 3 * len(skeleton(job.manifest).shapes) + 2
+    assert len(names) == 3 * len(dict(skeleton(job.manifest).module.named_parameters())) + 2
+
+
+@pytest.mark.parametrize("changes", [{}, {"layers": 5}, {"width": 24, "heads": 3}])
+def test_shapes_are_those_of_the_library(job: Any, changes: dict[str, int]) -> None:
+    source = dataclasses.replace(
+        job.manifest, model=dataclasses.replace(job.manifest.model, **changes)
+    )
+    built = skeleton(source).module.named_parameters()
+    assert list(parameter_shapes(source).items()) == sorted((n, tuple(p.shape)) for n, p in built)
+
+
+def test_library_that_builds_another_model_is_refused(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = shapes.SHAPES["gpt2"]
+    bias = "transformer.ln_f.bias"
+    monkeypatch.setitem(shapes.SHAPES, "gpt2", lambda m: known(m) | {bias: (m.width + 1,)})
+    other = dataclasses.replace(job.manifest.model, vocabulary=300)
+    with pytest.raises(ModelError, match=r"builds another gpt2.*ln_f\.bias"):
+        skeleton(dataclasses.replace(job.manifest, model=other))
+
+
+READER = """
+import sys
+import verifier.service, worker.service, coordinator.service
+from protocol.training.model import result_schema, schema
+from protocol.training.model_config import Gpt2Config
+
+class Source:
+    model = Gpt2Config(300, 16, 16, 2, 2, "gelu_new", 1e-5, 0.25)
+
+assert schema(Source) and result_schema(Source)
+sys.exit("transformers" in sys.modules)
+"""
+
+
+def test_roles_read_results_without_loading_a_model_library() -> None:
+    """It takes seconds to load, which a gatherer of a short window does not have."""
+    assert subprocess.run([sys.executable, "-c", READER], timeout=120, check=False).returncode == 0
 
 
 def test_genesis_is_the_same_for_a_seed(job: Any) -> None:

@@ -79,9 +79,9 @@ matrix: setup
 chaos: setup
 	$(PY) -m tests.chaos --seed $(SEED) $(ARGS)
 
-# The same training steps on a GPU: families, primitives, vectors, and a table.
+# The same bits on a GPU: steps of every family, primitives, vectors, a market of both, and a table.
 gpu: setup
-	$(PY) -m pytest -m gpu tests/exact
+	$(PY) -m pytest -m gpu
 	$(PY) -m protocol.exact.conformance --device cuda
 	$(PY) -m tests.support.cuda_table
 

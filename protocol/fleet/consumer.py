@@ -16,7 +16,7 @@ import structlog
 from protocol.database.errors import DatabaseUnavailable
 from protocol.fleet.attendance import Attendance
 from protocol.fleet.computation import Computation, Computed
-from protocol.fleet.errors import LeaseLost
+from protocol.fleet.errors import DeviceFailed, LeaseLost
 from protocol.fleet.leases import Lease, Leases
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import JobId
@@ -69,7 +69,7 @@ class Consumer:
         self._bell.set()
 
     def run(self) -> None:
-        """Look and compute until `stop`."""
+        """Look and compute until `stop`; raises DeviceFailed, after which a new process must."""
         while not self._stopped:
             self._bell.clear()
             try:
@@ -113,6 +113,9 @@ class Consumer:
             told.warning("computed for nothing", error=str(error))
         except DatabaseUnavailable:
             raise  # the lease runs out by itself
+        except DeviceFailed as error:
+            self._hand_in(self.leases.break_off, lease, str(error))
+            raise
         except GradproofError as error:
             told.warning("not computed yet", error=str(error))
             self._hand_in(self.leases.postpone, lease, str(error))
@@ -138,9 +141,11 @@ class Consumer:
                 found = self.computer.rehearse(wanted)
         except DatabaseUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the job is better not joined
+        except Exception as error:
             told.warning("cannot compute this job", error=str(error))
             self.attendance.give_up(wanted, str(error) or type(error).__name__)
+            if isinstance(error, DeviceFailed):
+                raise
         else:
             self.attendance.finish(wanted, found.seconds, found.peak)
             told.info("tried", seconds=round(found.seconds, 2), mib=found.peak >> 20)

@@ -18,6 +18,17 @@ class LeaseLost(FleetError):
         )
 
 
+class DeviceFailed(FleetError):
+    """A GPU broke off a computation; this process can compute nothing more on it."""
+
+    def __init__(self, device: str, why: str) -> None:
+        super().__init__(
+            f"the device {device} has failed",
+            why=why,
+            fix="Its consumer starts anew; if this goes on, see `nvidia-smi` and the system's log.",
+        )
+
+
 class ComputationFailed(FleetError):
     """Too many consumers ended while they computed this."""
 

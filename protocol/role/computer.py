@@ -14,7 +14,7 @@ import torch
 
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.consumer import Note, Rehearsal
-from protocol.fleet.errors import FleetError
+from protocol.fleet.errors import DeviceFailed, FleetError
 from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import ZERO32, JobId
@@ -45,7 +45,7 @@ class StoreComputer:
         """Compute and publish one question; raises what fetching, computing, publishing raise."""
         files = self._opened(wanted)
         require_memory(files.manifest(wanted), free_bytes(self.device))
-        with _memory_of(self.device):
+        with _on(self.device):
             result = self._update(files, wanted) if wanted.is_update else self._task(files, wanted)
         if result.is_nonfinite:
             return Computed(result.root, ZERO32, result.witness)
@@ -66,7 +66,7 @@ class StoreComputer:
         dataset = files.dataset(wanted)
         forget_peak(self.device)
         began = time.monotonic()
-        with _memory_of(self.device):
+        with _on(self.device):
             compute_task(
                 manifest, state, dataset, wanted.round, wanted.question, device=self.device
             )
@@ -100,8 +100,8 @@ class StoreComputer:
 
 
 @contextmanager
-def _memory_of(device: torch.device) -> Iterator[None]:
-    """Say what a device without memory means: it may have more of it later."""
+def _on(device: torch.device) -> Iterator[None]:
+    """Say what a device's troubles mean: memory may be there later, a failure is for good."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -110,3 +110,5 @@ def _memory_of(device: torch.device) -> Iterator[None]:
             why=str(error).splitlines()[0],
             fix="End what else computes on it, or leave this job to larger devices.",
         ) from error
+    except torch.AcceleratorError as error:
+        raise DeviceFailed(str(device), str(error).splitlines()[0]) from error

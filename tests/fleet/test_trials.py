@@ -4,22 +4,29 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from protocol.database.opening import open_database
+from protocol.database.tables import ComputationRow
 from protocol.fleet.attendance import Attendance
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.consumer import Consumer, Rehearsal
+from protocol.fleet.errors import DeviceFailed, FleetError
 from protocol.fleet.leases import Leases
 from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes, total_bytes
 from protocol.fleet.trials import BEGUN, DONE, FAILED, WAITING, Facts, Trials
+from protocol.role import computer
+from protocol.role.computer import StoreComputer
 from protocol.rules.records import JobId
 from protocol.storage.node import NodeProcess
 from protocol.training.authoring import Authored
 from protocol.training.footprint import task_bytes
+from protocol.training.manifest import Manifest
 from tests.fleet.conftest import MARKET, Clock, computation
 from tests.support.consumers import ConsumerProcess, computation_of, until
 from tests.support.devices import DEVICES, device_named
@@ -111,7 +118,8 @@ class Rehearser:
         return Rehearsal(2.0, 1 << 20)
 
     def compute(self, wanted: Computation, note: object) -> Computed:
-        raise NotImplementedError
+        assert self.error is not None
+        raise self.error
 
     def forget_all_but(self, jobs: set[tuple[str, JobId]]) -> None:
         """Nothing is open."""
@@ -133,6 +141,62 @@ def test_consumer_tries_and_lives_on(
     assert trial.state == state
     assert bool(trial.error) == (error is not None)
     assert not consumer.try_once()
+
+
+def test_consumer_whose_device_failed_ends_after_it_said_so(trials: Trials, engine: Engine) -> None:
+    failed = DeviceFailed("cuda:0", "CUDA error: an illegal memory access was encountered")
+    leases = Leases(engine, "compute")
+    attendance = Attendance(trials, "a", "cpu", "host")
+    consumer = Consumer(leases, Rehearser(failed), "a", attendance=attendance)
+    trials.ask(computation(), ["a"])
+    with pytest.raises(DeviceFailed):
+        consumer.run()
+    [trial] = trials.of_job(MARKET, JOB)
+    assert trial.state == FAILED
+    assert "illegal memory access" in trial.error
+    leases.ask(computation(), 50)
+    with pytest.raises(DeviceFailed):
+        consumer.run()
+    with Session(engine) as session:
+        [row] = session.scalars(select(ComputationRow)).all()
+        assert (row.state, row.error) == ("waiting", str(failed)), "the next process computes it"
+
+
+DEVICE_ERRORS = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "run out of memory"),
+    (torch.AcceleratorError("CUDA error: misaligned address"), "has failed"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), DEVICE_ERRORS)
+def test_troubles_of_a_device_have_a_name(
+    error: Exception, said: str, authored: Authored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute_task(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(computer, "compute_task", compute_task)
+    files: Any = Opened(authored)
+    computes = StoreComputer(lambda: files, Path())
+    with pytest.raises(FleetError, match=said) as caught:
+        computes.rehearse(computation_of(authored, 0))
+    assert isinstance(caught.value, DeviceFailed) == (said == "has failed")
+
+
+class Opened:
+    """The files of one job, as far as a rehearsal looks at them before it computes."""
+
+    def __init__(self, authored: Authored) -> None:
+        self.authored = authored
+
+    def manifest(self, _wanted: Computation) -> Manifest:
+        return self.authored.manifest
+
+    def state(self, *_: object) -> None:
+        return None
+
+    def dataset(self, *_: object) -> None:
+        return None
 
 
 @pytest.mark.parametrize("where", DEVICES)

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import structlog
 
-from protocol.fleet.device import AUTO, device_name, is_busy
+from protocol.fleet.device import AUTO, device_name, is_busy, torch_device
 from protocol.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -37,6 +37,8 @@ class EmbeddedConsumer:
     ) -> None:
         self._settings = settings
         self._device = device_name(device)
+        if settings.compute_here:
+            torch_device(self._device)  # a wrong name is said before the role does anything
         self.command = [*command, "--device", self._device, "--embedded"]
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,5 +1,8 @@
 """Names of devices: what a consumer may be told to compute on, and what is refused."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,26 @@ def test_role_brings_a_consumer_for_the_device_it_was_told(tmp_path: Path, two_g
     settings = Settings(home=tmp_path, device="cuda:1", compute_here=False)
     consumer = EmbeddedConsumer(settings, ["consumer"], settings.device)
     assert consumer.command == ["consumer", "--device", "cuda:1", "--embedded"]
+
+
+def test_role_does_not_begin_with_a_device_that_is_not_there(tmp_path: Path, no_gpu: None) -> None:
+    with pytest.raises(FleetError, match="there is no device cuda:0"):
+        EmbeddedConsumer(Settings(home=tmp_path), ["consumer"], "cuda:0")
+    elsewhere = Settings(home=tmp_path, compute_here=False)
+    assert EmbeddedConsumer(elsewhere, ["consumer"], "cuda:0"), "others compute for this role"
+
+
+def test_command_says_which_devices_there_are(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli.main", "worker", "compute", "--device", "cuda:99"],
+        env=os.environ | {"GRADPROOF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "there is no device cuda:99" in done.stderr
+    assert "gradproof doctor" in done.stderr
 
 
 def test_device_is_held_once(tmp_path: Path) -> None:

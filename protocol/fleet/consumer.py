@@ -141,7 +141,7 @@ class Consumer:
                 found = self.computer.rehearse(wanted)
         except DatabaseUnavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, the job is better not joined
             told.warning("cannot compute this job", error=str(error))
             self.attendance.give_up(wanted, str(error) or type(error).__name__)
             if isinstance(error, DeviceFailed):

@@ -48,7 +48,7 @@ def torch_device(name: str) -> torch.device:
         raise FleetError(f"{name!r} names no device", fix="Use a name like cpu, cpu:1 or cuda:0.")
     number, there = int(found[1]), torch.cuda.device_count()
     if number >= there:
-        devices = "none" if not there else f"cuda:0 to cuda:{there - 1}" if there > 1 else "cuda:0"
+        devices = ", ".join(f"cuda:{n}" for n in range(there)) or "none"
         raise FleetError(
             f"there is no device {name}",
             why=f"CUDA devices that PyTorch {torch.__version__} finds here: {devices}.",

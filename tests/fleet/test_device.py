@@ -33,7 +33,7 @@ def test_what_follows_the_processor_is_a_name_alone(name: str) -> None:
 
 def test_gpus_are_counted_as_cuda_counts_them(two_gpus: None) -> None:
     assert torch_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(FleetError, match="cuda:0 to cuda:1"):
+    with pytest.raises(FleetError, match="finds here: cuda:0, cuda:1"):
         torch_device("cuda:2")
 
 

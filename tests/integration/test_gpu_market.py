@@ -22,6 +22,7 @@ def test_processors_confirm_what_a_gpu_trained(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "CONSISTENT" in done.stdout
+    assert "1 verified updates" in done.stdout, "what the GPU computed became the model"
     logs = {
         name: (tmp_path / "demo" / "logs" / f"{name}.log").read_text()
         for name in ("worker-1", "worker-2", "verifier-1")

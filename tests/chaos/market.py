@@ -61,6 +61,7 @@ class Market:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.mending: list[tuple[float, Callable[[], None]]] = []
+        self.paused: set[str] = set()
         self.restarts = 0
         self.anvil = start_anvil(root / "anvil.log", block_time=BLOCK_SECONDS)
         self.node = start_node(root / "store")
@@ -112,11 +113,17 @@ class Market:
                 process = self._process(what.target)
                 if process is not None:
                     process.suspend()
-                    self._later(what.seconds, lambda: _resume(process))
+                    self.paused.add(what.target)
+                    self._later(what.seconds, partial(self._resume, what.target, process))
             case Kind.KILL if what.target == STORE:
                 self._kill_store(what.seconds)
             case Kind.KILL:
                 self._kill_role(what.target, what.seconds)
+
+    def _resume(self, name: str, process: psutil.Process) -> None:
+        self.paused.discard(name)
+        with contextlib.suppress(psutil.NoSuchProcess):  # killed meanwhile
+            process.resume()
 
     def _kill_role(self, name: str, seconds: float) -> None:
         role = next((r for r in self.stage.running if r.name == name), None)
@@ -181,8 +188,3 @@ class Market:
             for process in psutil.process_iter(["pid", "cmdline", "environ"])
             if (process.info["environ"] or {}).get("GRADPROOF_HOME", "").startswith(str(self.root))
         ]
-
-
-def _resume(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):  # killed meanwhile
-        process.resume()

@@ -1,8 +1,9 @@
 """Several RPC endpoints of one chain behind one provider: the next one where one fails or lags.
 
 Requests go to one endpoint until it does not answer properly (refused, timed out, broken off, rate
-limited), then to the next. Every endpoint must serve the same chain, and is asked before its first
-use. INVARIANT: an endpoint that serves another chain is never believed and never skipped silently.
+limited), then to the next that does not lag. Every endpoint must serve the same chain, and is asked
+before its first use. INVARIANT: an endpoint that serves another chain is never believed and never
+skipped silently.
 """
 
 import time
@@ -50,6 +51,7 @@ class Endpoints(JSONBaseProvider):
         self._checked: set[int] = set()
         self._current = 0
         self._looked = float("-inf")
+        self._behind: dict[int, int] = {}  # blocks, at the last look
         self._best, self._best_at = -1, float("-inf")
 
     @property
@@ -61,6 +63,10 @@ class Endpoints(JSONBaseProvider):
         """Ask the endpoint in use, then the others; raises Unanswered, WrongChain."""
         failures = []
         for index in self._order():
+            behind = self._behind.get(index, 0)
+            if index != self._current and behind > TOLERATED:
+                failures.append(f"{shown(self.urls[index])}: it is {behind} blocks behind")
+                continue
             try:
                 answer = self._ask(self._providers, index, method, params)
             except Unanswered as error:
@@ -72,9 +78,12 @@ class Endpoints(JSONBaseProvider):
             return answer
         raise Unanswered("; ".join(failures))
 
-    def ask_others(self, method: str, params: list[Any]) -> Iterator[Any]:
-        """Yield what every other endpoint that answers says."""
+    def ask_others(self, method: str, params: list[Any], block: int) -> Iterator[Any]:
+        """Yield what every other endpoint says that answers and can know of block `block`."""
         for index in self._order()[1:]:
+            head = self._head_of(index)
+            if head is None or head + TOLERATED < block:
+                continue
             try:
                 answer = self._ask(self._lookouts, index, RPCEndpoint(method), params)
             except Unanswered:
@@ -93,6 +102,7 @@ class Endpoints(JSONBaseProvider):
             return
         best = max(heads, key=heads.__getitem__)
         self.note(heads[best])
+        self._behind = {index: heads[best] - head for index, head in heads.items()}
         behind = heads[best] - heads.get(self._current, -1)
         if behind > TOLERATED:
             log.warning("leaving an endpoint that lags", url=self.name, blocks=behind)

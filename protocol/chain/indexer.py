@@ -3,7 +3,8 @@
 `sync` brings the stored blocks and logs up to the newest block that has the configured
 confirmations. Where a stored block is no longer on the chain, it walks back to the last common one,
 forgets what came after, and folds the history again. Deleting the database and replaying gives the
-same history. An endpoint that is merely behind what is stored changes nothing.
+same history. INVARIANT: an endpoint that does not have a block says nothing about it: neither that
+it is gone, nor that it holds no logs.
 """
 
 from typing import Any
@@ -45,11 +46,13 @@ class Indexer:
         self.block = chain.deployment.block - 1
         self._span = SPAN
         self._refold()
+        self.head = self.block
 
     def sync(self) -> MarketHistory:
         """Read what is new; `self.block` is then the newest block the history speaks of.
 
-        Raises StaleHead where the endpoint shows an older state of the same chain.
+        `self.head` is the newest one there is. Raises StaleHead where the endpoint shows an older
+        state of the same chain.
         """
         head = self.chain.head()
         target = head - (self.confirmations - 1)
@@ -58,10 +61,10 @@ class Indexer:
                 why = f"Its newest block is {head}; what is stored here ends with {self.block}."
                 raise StaleHead(self.chain.endpoints.name, self.block - head, why)
             return self.history
+        self.head = head
         self._roll_back()
         while self.block < target - NEAR:
-            if not self._read_range(self.block + 1, min(self.block + self._span, target - NEAR)):
-                return self.history
+            self._read_range(self.block + 1, min(self.block + self._span, target - NEAR))
         while self.block < target:
             if not self._read_block(self.block + 1):
                 self._roll_back()
@@ -73,13 +76,24 @@ class Indexer:
         query = select(BlockRow).where(BlockRow.number <= head).order_by(BlockRow.number.desc())
         with Session(self.engine) as session:
             row = session.scalar(query.limit(1))
-        header = None if row is None else self.chain.header(row.number)
-        return row is not None and header is not None and header[0] == row.hash
+        return row is not None and self._is_there(row, head)
 
-    def _read_range(self, first: int, last: int) -> bool:
+    def _is_there(self, row: BlockRow, head: int) -> bool:
+        """Whether the chain still has a stored block; raises StaleHead where it cannot be told."""
+        header = self.chain.header(row.number)
+        if header is None and row.number <= head:
+            raise self._lacks(row.number, head)
+        return header is not None and header[0] == row.hash
+
+    def _lacks(self, number: int, head: int) -> StaleHead:
+        """Of several endpoints, or several behind one address, one was asked that lags."""
+        url = self.chain.endpoints.name
+        return StaleHead(url, head - number + 1, f"It does not have block {number}.")
+
+    def _read_range(self, first: int, last: int) -> None:
         header = self.chain.header(last)
         if header is None:
-            return False  # another endpoint behind the same address lags: the next sync goes on
+            raise self._lacks(last, self.head)
         try:
             logs = self.chain.logs(first, last)
         except ChainDown:
@@ -88,10 +102,12 @@ class Indexer:
             if first == last:
                 raise
             self._span = max((last - first + 1) // 2, 1)  # too many logs or blocks for one reply
-            return True
+            return
+        # An endpoint that took over may have answered with the part of the range that it has.
+        if self.chain.header(last) != header:
+            raise self._lacks(last, self.head)
         self._keep(last, header[0], logs)
         self._span = min(2 * self._span, SPAN)
-        return True
 
     def _read_block(self, number: int) -> bool:
         header = self.chain.header(number)
@@ -101,7 +117,10 @@ class Indexer:
         known = self._hash_of(number - 1)
         if known is not None and known != parent:
             return False
-        self._keep(number, block_hash, self.chain.logs_of_block(block_hash))
+        logs = self.chain.logs_of_block(block_hash)
+        if self.chain.header(number) != header:
+            return False
+        self._keep(number, block_hash, logs)
         return True
 
     def _keep(self, number: int, block_hash: bytes, logs: list[dict[str, Any]]) -> None:
@@ -134,8 +153,7 @@ class Indexer:
         floor, forgotten = -1, False
         with Session(self.engine) as session, session.begin():
             while (row := session.scalar(newest)) is not None:
-                header = self.chain.header(row.number)
-                if header is not None and header[0] == row.hash:
+                if self._is_there(row, self.head):
                     floor = row.number
                     break
                 forgotten = True

@@ -3,7 +3,7 @@
 A name in the system's table of abstract sockets belongs to the process that took it, and is free
 the moment that process ends, however it ends. It holds for all users and homes of one machine (one
 network namespace). Roles that share a PostgreSQL server also hold a lock there, which holds for all
-machines. Neither leaves a file behind.
+machines, until the server notices that they are gone. Neither leaves a file behind.
 """
 
 import socket
@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 
 from protocol.chain.errors import KeyInUse
+from protocol.database.errors import DatabaseUnavailable
 
 _CREDENTIALS: Final = "3i"  # struct ucred: pid, uid, gid
 _held: "weakref.WeakValueDictionary[str, KeyLock]" = weakref.WeakValueDictionary()
@@ -27,14 +28,39 @@ class KeyLock:
     """A key that this process alone sends with, until the last user lets go of this object."""
 
     def __init__(self, name: str, key: str, engine: Engine) -> None:
-        door = _take_name(name, key)
+        self._name, self._key, self._engine = name, key, engine
+        self._door = _take_name(name, key)
+        self._let_go_at_the_end: weakref.finalize[..., KeyLock] | None = None
+        self._hold(None)
         try:
-            session = _take_lock(name, key, engine)
+            self._hold(_take_lock(name, key, engine))
         except BaseException:
-            if door is not None:
-                door.close()
+            _let_go(self._door, None)
             raise
-        weakref.finalize(self, _let_go, door, session)
+
+    def renew(self) -> None:
+        """Take the lock again where the shared database was away, and forgot it.
+
+        Raises KeyInUse where another machine has it by now, DatabaseUnavailable.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return
+        if self._session is not None:
+            try:
+                self._session.scalar(text("SELECT 1"))
+            except DatabaseUnavailable:
+                # It would connect anew by itself, without the lock.
+                _let_go(None, self._session)
+                self._hold(None)
+            else:
+                return
+        self._hold(_take_lock(self._name, self._key, self._engine))
+
+    def _hold(self, session: Connection | None) -> None:
+        if self._let_go_at_the_end is not None:
+            self._let_go_at_the_end.detach()
+        self._session = session
+        self._let_go_at_the_end = weakref.finalize(self, _let_go, self._door, session)
 
 
 def lock_key(chain: str, key: str, engine: Engine) -> KeyLock:

@@ -2,7 +2,7 @@
 
 An endpoint that shows a receipt may be wrong, or may have followed a fork since. What it shows
 counts when its block is on the chain, the key's nonce is used up, and, where other endpoints
-answer, one of them shows the same.
+answer that have come as far, one of them shows the same.
 """
 
 from dataclasses import dataclass
@@ -49,12 +49,13 @@ def _objection(
 ) -> str | None:
     if raw["transactionHash"].lower() != sent.lower():
         return "it is another transaction's"
-    header = chain.header(int(raw["blockNumber"], 16))
+    block = int(raw["blockNumber"], 16)
+    header = chain.header(block)
     if header is None or "0x" + header[0].hex() != raw["blockHash"].lower():
         return "its block is not on the chain"
     if chain.nonce(sender) <= nonce:
         return "the key's nonce is not used up"
-    others = list(chain.endpoints.ask_others("eth_getTransactionReceipt", [sent]))
+    others = list(chain.endpoints.ask_others("eth_getTransactionReceipt", [sent], block))
     told = (raw["blockHash"].lower(), int(raw["status"], 16))
     agreeing = [
         other

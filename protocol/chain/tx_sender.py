@@ -6,20 +6,18 @@ with `eth_call`, so a refusal costs nothing and arrives as ContractRejected with
 values.
 """
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from eth_account.signers.local import LocalAccount
-from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, Web3RPCError
 
 from protocol.chain.client import Call, Chain
 from protocol.chain.errors import (
+    ChainDown,
+    ChainError,
     ContractRejected,
     InsufficientFunds,
     TransactionFailed,
@@ -27,6 +25,7 @@ from protocol.chain.errors import (
 )
 from protocol.chain.fees import FeePolicy, Offer
 from protocol.chain.freshness import fresh_head
+from protocol.chain.journal import Journal, Signed
 from protocol.chain.key_lock import lock_key
 from protocol.chain.receipts import Doubt, Receipt, find_receipt
 from protocol.chain.refusals import refusal
@@ -39,19 +38,18 @@ GAS_MARGIN = 2_000_000
 """Added to every estimate: a call that comes last in its phase also moves the round."""
 GAS_OF_AN_ACT = 3_000_000
 """What must be affordable before work begins whose result has to be sent."""
+RESEND_BLOCKS = 2
+"""After so many blocks without a receipt the same bytes go out again: a node may have lost them."""
 STUCK_BLOCKS = 8
 """After so many blocks without a receipt the fees are raised."""
 _GAS_OF_A_TRANSFER = 21_000
-_KNOWN = ("already known", "already imported", "nonce too low", "underpriced")
-"""What a node says of bytes that it has, or of a nonce that a version of ours has taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Transactions of one key by state, and the block in which the oldest one under way left."""
-
-    counts: Mapping[str, int]
-    oldest: int | None
+_KNOWN = (
+    *("already known", "alreadyknown", "known transaction", "already imported"),
+    *("nonce too low", "oldnonce", "underpriced", "could not replace existing"),
+)
+"""What nodes say, in lower case, of bytes that they have, or of a nonce that a version of ours has
+taken: geth, reth and anvil "already known", "nonce too low" and "replacement transaction
+underpriced", Besu "Known transaction", Nethermind "AlreadyKnown" and "OldNonce"."""
 
 
 class TxSender:
@@ -67,12 +65,11 @@ class TxSender:
         self.chain = chain
         self.account = account
         self.address = Address(account.address)
-        self.engine = engine
+        self.journal = Journal(engine, self.address)
         self.policy = policy
         self._lock = lock_key(chain.genesis().hex()[:32], account.address, engine)
-        self._counts = self._count()
-        for row in self._under_way():
-            self._broadcast(row.raw)  # stored before a crash, perhaps never sent
+        for row in self.journal.under_way():
+            self._resend(row)  # stored before a crash, perhaps never sent
 
     def submit(self, key: str, call: Call) -> None:
         """Send `call` unless `key` was sent before and stands; returns without waiting.
@@ -80,13 +77,11 @@ class TxSender:
         Raises ContractRejected where the chain would refuse it now, StaleHead where it is the past
         that would, InsufficientFunds for gas, FeeTooHigh.
         """
-        with Session(self.engine) as session:
-            row = session.get(TransactionRow, key)
-            attempt = 1 if row is None else row.attempt + 1
+        row = self.journal.find(key)
         if row is not None and row.state != "reverted":
             if row.state == "mined" and self._receipt(row) is None:
                 # A reorganisation took the block away: the same bytes go out again.
-                self._mark(key, "sent")
+                self.journal.mark(key, "sent")
                 self._broadcast(row.raw)
             return
         try:
@@ -95,7 +90,7 @@ class TxSender:
         except ContractRejected:
             fresh_head(self.chain)
             raise
-        self._store_and_send(key, call, attempt)
+        self._store_and_send(key, call, 1 if row is None else row.attempt + 1)
 
     def require_gas(self) -> None:
         """Raise InsufficientFunds unless one more act can be paid for: before work is done."""
@@ -104,76 +99,52 @@ class TxSender:
     def settle(self) -> list[str]:
         """Look for receipts of what is under way; returns the keys that were mined since last time.
 
-        What has been without one for a while goes out again with higher fees. What can never get
-        one, because its nonce went to something else, counts as reverted.
+        What has been without one for a while goes out again, then with higher fees. What can never
+        get one, because its nonce went to something else, counts as reverted. Raises KeyInUse
+        where another machine took the key while a shared database was away.
         """
+        self._lock.renew()
         done: list[str] = []
-        rows = self._under_way()
+        rows = self.journal.under_way()
         head = self.chain.head() if rows else 0
         for row in rows:
             receipt = self._receipt(row)
             if isinstance(receipt, Receipt):
-                self._mark(row.key, "mined" if receipt.succeeded else "reverted", receipt.hash)
+                state = "mined" if receipt.succeeded else "reverted"
+                self.journal.mark(row.key, state, receipt.hash)
                 done.append(row.key)
                 if not receipt.succeeded:
                     log.warning("transaction reverted", key=row.key, hash=receipt.hash)
             elif receipt is None and head - row.sent_block >= STUCK_BLOCKS:
                 self._unstick(row, rows[0])
+            elif receipt is None and head - row.sent_block >= RESEND_BLOCKS:
+                self._resend(row)
         return done
 
     def state(self, key: str) -> str | None:
         """sent, mined, reverted, or None where the key was never used."""
-        with Session(self.engine) as session:
-            row = session.get(TransactionRow, key)
-            return None if row is None else row.state
-
-    def tally(self) -> Tally:
-        """What this key has sent so far."""
-        query = select(func.min(TransactionRow.sent_block)).where(
-            TransactionRow.sender == self.address, TransactionRow.state == "sent"
-        )
-        with Session(self.engine) as session:
-            return Tally(+self._counts, session.scalar(query))
-
-    def _count(self) -> Counter[str]:
-        """Rows by state, read once: nobody else writes them, and `_recount` keeps them in step."""
-        query = (
-            select(TransactionRow.state, func.count())
-            .where(TransactionRow.sender == self.address)
-            .group_by(TransactionRow.state)
-        )
-        with Session(self.engine) as session:
-            return Counter({row.state: row[1] for row in session.execute(query)})
-
-    def states(self, prefix: str) -> set[str]:
-        """What became of the transactions whose keys begin with `prefix`, but for the mined."""
-        query = select(TransactionRow.state).where(
-            TransactionRow.sender == self.address,
-            TransactionRow.state.in_(("sent", "reverted")),
-            TransactionRow.key.startswith(prefix, autoescape=True),
-        )
-        with Session(self.engine) as session:
-            return set(session.scalars(query))
+        row = self.journal.find(key)
+        return None if row is None else row.state
 
     def wait(self, key: str, *, polls: int = 300) -> str:
         """Wait for one transaction; returns its hash.
 
         Raises TransactionReverted, or TransactionFailed where it is not mined in time.
         """
+        row = None
         for _ in range(polls):
             self.settle()
-            state = self.state(key)
-            if state == "mined":
-                with Session(self.engine) as session:
-                    return session.get_one(TransactionRow, key).hashes[-1]
-            if state == "reverted":
-                raise TransactionReverted(key, self._why_reverted(key))
-            if state is None:
+            row = self.journal.find(key)
+            if row is None:
                 break
+            if row.state == "mined":
+                return row.hashes[-1]
+            if row.state == "reverted":
+                raise TransactionReverted(key, self._why_reverted(row))
             self.chain._sleep(0.1)
         raise TransactionFailed(
             f"the transaction {key} did not go through",
-            why=f"Its state is {self.state(key)}.",
+            why=f"Its state is {None if row is None else row.state}.",
             fix="Look at the chain's head and at this key's balance, then try again.",
         )
 
@@ -188,7 +159,7 @@ class TxSender:
         bound = call.contract.get_function_by_name(call.function)(*call.args)
         fields: dict[str, Any] = {
             "chainId": self.chain.deployment.chain_id,
-            "nonce": self._next_nonce(),
+            "nonce": max(self.chain.nonce(self.address), self.journal.next_nonce()),
             "to": call.contract.address,
             "value": 0,
             "data": bound._encode_transaction_data(),
@@ -203,32 +174,13 @@ class TxSender:
         head = self.chain.head()
         signed = self.account.sign_transaction({k: v for k, v in fields.items() if k != "function"})
         raw, sent = bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
-        with Session(self.engine) as session, session.begin():
-            row = session.get(TransactionRow, key)
-            before = None if row is None else row.state
-            same = row is not None and before == "sent" and row.nonce == fields["nonce"]
-            session.merge(
-                TransactionRow(
-                    key=key,
-                    sender=self.address,
-                    nonce=fields["nonce"],
-                    raw=raw,
-                    hashes=[*(row.hashes if row is not None and same else []), sent],
-                    fields=fields,
-                    state="sent",
-                    attempt=attempt,
-                    sent_block=head,
-                )
-            )
-        self._recount(before, "sent")
+        self.journal.keep(key, Signed(fields, raw, sent, head), attempt)
         self._broadcast(raw)
 
-    def _recount(self, before: str | None, state: str) -> None:
-        if before is not None:
-            self._counts[before] -= 1
-        self._counts[state] += 1
-
     def _require(self, needed: int) -> None:
+        """A node counts what is under way against the balance, too."""
+        rows = self.journal.under_way()
+        needed += sum(row.fields["gas"] * row.fields["maxFeePerGas"] for row in rows)
         balance = self.chain.balance(self.address)
         if balance < needed:
             raise InsufficientFunds(self.address, "wei for gas", balance, needed)
@@ -242,34 +194,27 @@ class TxSender:
             # The block turned since the call was tried.
             raise refusal(call.function, error) from None
 
-    def _next_nonce(self) -> int:
-        with Session(self.engine) as session:
-            used = session.scalar(
-                select(func.max(TransactionRow.nonce)).where(
-                    TransactionRow.sender == self.address, TransactionRow.state == "sent"
-                )
-            )
-        return max(self.chain.nonce(self.address), 0 if used is None else used + 1)
-
     def _broadcast(self, raw: bytes) -> None:
         def send() -> None:
             try:
                 self.chain.web3.eth.send_raw_transaction(raw)
             except Web3RPCError as error:
                 # The row is stored: what the node has already, or has mined, is what we want.
-                if not any(text in str(error) for text in _KNOWN):
+                if not any(text in str(error).lower() for text in _KNOWN):
                     raise
 
         self.chain.retrying(send)  # the same bytes twice are one transaction
 
-    # --- what has become of it ---
+    def _resend(self, row: TransactionRow) -> None:
+        """Broadcast what is stored; where a node refuses it now, `settle` sees to it later."""
+        try:
+            self._broadcast(row.raw)
+        except ChainDown:
+            raise
+        except ChainError as error:
+            log.warning("not sent again", key=row.key, error=str(error))
 
-    def _under_way(self) -> list[TransactionRow]:
-        query = select(TransactionRow).where(
-            TransactionRow.sender == self.address, TransactionRow.state == "sent"
-        )
-        with Session(self.engine) as session:
-            return list(session.scalars(query.order_by(TransactionRow.nonce)))
+    # --- what has become of it ---
 
     def _receipt(self, row: TransactionRow) -> Receipt | Doubt | None:
         return find_receipt(self.chain, row.hashes, self.address, row.nonce)
@@ -278,11 +223,12 @@ class TxSender:
         used = self.chain.nonce(self.address)
         if row.nonce < used:
             log.warning("transaction lost its nonce", key=row.key, nonce=row.nonce)
-            self._mark(row.key, "reverted")
+            self.journal.mark(row.key, "reverted")
             return
         for missing in range(used, oldest.nonce):
             self._fill(missing)
-        self._bump(row)
+        if not self._bump(row):
+            self._resend(row)
 
     def _fill(self, nonce: int) -> None:
         """Use up a nonce that nothing of ours has, and for whose sake all later ones wait."""
@@ -299,31 +245,23 @@ class TxSender:
         }
         self._store(f"fill/{self.address}/{nonce}", fields, 1)
 
-    def _bump(self, row: TransactionRow) -> None:
+    def _bump(self, row: TransactionRow) -> bool:
+        """Send it with higher fees; False where none can be offered."""
         old = Offer(row.fields["maxFeePerGas"], row.fields["maxPriorityFeePerGas"])
         new = self.policy.raised(old, self.chain)
         if new is None:
             log.error("a stuck transaction offers all that is allowed", key=row.key, cap=old.cap)
-            return
+            return False
         if self.chain.balance(self.address) < row.fields["gas"] * new.cap:
             log.error("no ether is left to raise the fees of a stuck transaction", key=row.key)
-            return
+            return False
         log.info("raising the fees of a stuck transaction", key=row.key, nonce=row.nonce)
         self._store(row.key, {**row.fields, **new.fields()}, row.attempt)
+        return True
 
-    def _mark(self, key: str, state: str, mined: str | None = None) -> None:
-        """Note a state; the version that was mined comes last, where `wait` looks for it."""
-        with Session(self.engine) as session, session.begin():
-            row = session.get_one(TransactionRow, key)
-            before, row.state = row.state, state
-            if mined is not None:
-                row.hashes = [*(sent for sent in row.hashes if sent != mined), mined]
-        self._recount(before, state)
-
-    def _why_reverted(self, key: str) -> ContractRejected | None:
+    def _why_reverted(self, row: TransactionRow) -> ContractRejected | None:
         """The contract's error, found by trying the same call on the state of now."""
-        with Session(self.engine) as session:
-            fields = session.get_one(TransactionRow, key).fields
+        fields = row.fields
         try:
             self.chain.try_data(fields["function"], fields["to"], fields["data"], self.address)
         except ContractRejected as reason:

@@ -1,7 +1,7 @@
 """Connections: a SQLite file, memory, or a schema of a PostgreSQL server."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -10,6 +10,20 @@ from protocol.database.errors import DatabaseUnavailable, DatabaseUnusable
 
 WAIT_SECONDS = 30.0
 """How long a SQLite writer waits for its turn; eight at once have waited less than two seconds."""
+
+_PATIENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # ms
+}
+"""A host that is gone without a word is noticed in twenty seconds; the system's own limits are a
+quarter of an hour for what was sent, and two hours for what is awaited."""
+_PATIENCE_OF_SERVER: Final = (
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
+"""The same the other way round: what a machine that is gone had locked is free in half a minute."""
 
 
 def make_engine(place: Path | str | None, schema: str = "public") -> Engine:
@@ -50,7 +64,7 @@ def _url(address: str) -> URL:
 
 def _postgresql(url: URL, schema: str) -> Engine:
     # A connection that broke while it was idle is replaced, not handed out.
-    options = {"options": f"-csearch_path={schema}", "connect_timeout": 10}
+    options = {**_PATIENCE, "options": f"-csearch_path={schema} {_PATIENCE_OF_SERVER}"}
     return create_engine(url, connect_args=options, pool_pre_ping=True)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from protocol.database.engines import make_engine
 from protocol.database.errors import DatabaseTooNew
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The revision that this release works with."""
 _UNVERSIONED: Final = "0001"
 """What a database is that was made before revisions were written down."""

@@ -46,7 +46,8 @@ class TransactionRow(Base):
     fields: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(10))  # sent, mined, reverted
     attempt: Mapped[int] = mapped_column(default=1)
-    sent_block: Mapped[int]
+    first_block: Mapped[int] = mapped_column(server_default="0")  # in which it left
+    sent_block: Mapped[int]  # in which it left with the fees it has now
 
 
 class ComputationRow(Base):

@@ -81,6 +81,6 @@ class Departure:
     def awaits(self, sight: Sight) -> str:
         """What is still to be waited for, in words; empty where the role may go."""
         reasons = list(self.unfinished(sight))
-        if self._quiet is None or sight.now <= self._quiet:
+        if self._quiet is None or sight.read < self._quiet:
             reasons.append("for its transactions to be mined")
         return "; ".join(reasons)

@@ -63,7 +63,7 @@ class Outbox:
         """What became of the batches of this function in this place."""
         if call.function not in BATCHED:
             return set()
-        return self.sender.states(batch_prefix(call.function, call.args[:-1]))
+        return self.sender.journal.states(batch_prefix(call.function, call.args[:-1]))
 
 
 def _short(args: tuple[object, ...]) -> str:

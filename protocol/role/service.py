@@ -166,7 +166,7 @@ class RoleService:
         self.sender.settle()
         leaving = self._leaving
         if leaving:
-            under_way = self.sender.tally().counts.get("sent", 0)
+            under_way = self.sender.journal.tally().counts.get("sent", 0)
             self.departure.hush(under_way, self.chain.head())
         sight = self.observer.observe(leaving=leaving)
         # Who has nothing left to finish does nothing more, and so gets away.
@@ -186,7 +186,7 @@ class RoleService:
         if after is not None:
             after(sight)
         self.answerer.tidy(sight.market, sight.now)
-        self.openings.tidy(sight.market, sight.now)
+        self.openings.tidy(sight.market, sight.read)
         self.watch.fleet(self.leases.depth(), self.leases.lease_age())
         self.keeper.let_go(sight.market)
         self.watch.saw(sight)

@@ -40,12 +40,15 @@ class JobSight:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Everything `decide` may look at; `now` is the block in which an action would land.
+    """Everything `decide` may look at.
 
     It stays as it is but for `openings`, which shows what acting has put on disk meanwhile.
     """
 
     now: int
+    """The block in which an action would land."""
+    read: int
+    """The newest block that `market` tells of: the one before `now`, less the confirmations."""
     provider: Address
     operator: Address
     market: MarketHistory
@@ -91,7 +94,8 @@ class Observer:
                 proof_due=self._must_prove(past, round_),
             )
         return Sight(
-            now=self.indexer.block + 1,
+            now=self.indexer.head + 1,
+            read=self.indexer.block,
             provider=self.provider,
             operator=self.operator,
             market=market,

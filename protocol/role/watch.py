@@ -140,7 +140,7 @@ class Watch:
         m.seals.labels("opened").set(opened)
 
     def _see_transactions(self, now: int) -> None:
-        tally = self._sender.tally()
+        tally = self._sender.journal.tally()
         for state in ("sent", "mined", "reverted"):
             self.metrics.transactions.labels(state).set(tally.counts.get(state, 0))
         waiting = 0 if tally.oldest is None else now - tally.oldest

@@ -52,7 +52,7 @@ def settle(outbox: Outbox) -> None:
     """Wait until nothing of this key is under way."""
     for _ in range(200):
         outbox.sender.settle()
-        if not outbox.sender._under_way():
+        if not outbox.sender.journal.under_way():
             return
     raise AssertionError("transactions without a receipt")
 

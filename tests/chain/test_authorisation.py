@@ -108,7 +108,7 @@ def test_cancelled_authorisation_is_refused(
     chain: Chain, hot: TxSender, owner: LocalAccount, signed: Authorisation, rpc, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]  # the fixture's type lives in conftest
     rpc("anvil_setBalance", owner.address, hex(10**18))
-    cold = TxSender(chain, owner, hot.engine)
+    cold = TxSender(chain, owner, hot.journal.engine)
     cold.send("cancel", Call(chain.vault, "cancelAuthorisation", (signed.operator,)))
     with pytest.raises(ContractRejected, match="InvalidAccountNonce"):
         submit(chain, hot, signed)

@@ -155,7 +155,8 @@ def test_endpoint_that_lags_behind_is_no_endless_loop(
     rpc("anvil_mine", hex(indexer_module.NEAR + 20))
     monkeypatch.setattr(chain, "header", lambda _number: None)
     indexer = Indexer(chain, engine)
-    indexer.sync()
+    with pytest.raises(StaleHead, match="It does not have block"):
+        indexer.sync()
     assert indexer.block == chain.deployment.block - 1
     monkeypatch.undo()
     indexer.sync()

@@ -108,7 +108,7 @@ def test_permit_that_somebody_sends_first_blocks_nothing(
     permitted = with_permit(chain, sender.account, deposit(chain), AMOUNT)
     assert permitted is not None
     deadline, v, r, s = permitted.args[-1]
-    thief = TxSender(chain, newcomer, sender.engine)
+    thief = TxSender(chain, newcomer, sender.journal.engine)
     args = (sender.address, chain.vault.address, AMOUNT, deadline, v, r, s)
     thief.send("front-run", Call(chain.token, "permit", args))
     sender.send("deposit", permitted)

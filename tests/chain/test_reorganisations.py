@@ -1,6 +1,7 @@
 """The indexer against a model, on a real chain that reorganises at random, 1 to 20 blocks deep."""
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from web3 import Web3
 
+from protocol.chain import endpoints as endpoints_module
 from protocol.chain import indexer as indexer_module
 from protocol.chain.anvil import Anvil
 from protocol.chain.client import Chain
@@ -161,3 +163,68 @@ def test_history_is_the_chains_behind_endpoints_that_lag_and_fail(
     assert indexer.sync() == history
     assert indexer.block == chain.head()
     indexer.engine.dispose()
+
+
+@pytest.fixture
+def twice(
+    proxies: list[RpcProxy], deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Indexer]:
+    """A reader behind two endpoints, which has looked at neither's head yet."""
+    monkeypatch.setattr(endpoints_module, "LOOK_SECONDS", 1e9)
+    urls = ",".join(proxy.url for proxy in proxies)
+    indexer = Indexer(Chain(urls, deployment, sleep=lambda _: None), open_database(None))
+    yield indexer
+    indexer.engine.dispose()
+
+
+def test_reserve_that_lags_hides_no_logs_of_a_range(
+    twice: Indexer,
+    chain: Chain,
+    rpc: Rpc,
+    enrolled: Callable[[], None],
+    proxies: list[RpcProxy],
+) -> None:
+    """It answers with what it has of a range whose last block another one has named."""
+    rpc("anvil_mine", hex(100))
+    enrolled()
+    rpc("anvil_mine", hex(100))
+    twice.chain.endpoints._looked = time.monotonic()
+    proxies[1].behind = 150
+
+    def fail_next(_params: list[Any], result: Any) -> Any:
+        proxies[0].drop = 1
+        return result
+
+    proxies[0].alter["eth_getBlockByNumber"] = fail_next
+    with pytest.raises(StaleHead, match="It does not have block"):
+        twice.sync()
+    proxies[0].alter.clear()
+    proxies[1].behind = 0
+    assert twice.sync() == model(chain)[0]
+
+
+def test_endpoint_without_a_block_does_not_undo_it(
+    twice: Indexer,
+    chain: Chain,
+    rpc: Rpc,
+    enrolled: Callable[[], None],
+    proxies: list[RpcProxy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rpc("anvil_mine", hex(40))
+    enrolled()
+    twice.sync()
+    twice.chain.endpoints._looked = time.monotonic()
+    block, logs = twice.block, stored(twice.engine)
+    refolds: list[int] = []
+    monkeypatch.setattr(twice, "_refold", lambda: refolds.append(1))
+    proxies[1].behind = 30
+
+    def fail_next(params: list[Any], result: Any) -> Any:
+        proxies[0].drop = params[0] == "latest"  # the head is seen, what follows is not
+        return result
+
+    proxies[0].alter["eth_getBlockByNumber"] = fail_next
+    with pytest.raises(StaleHead, match="It does not have block"):
+        twice.sync()
+    assert (twice.block, stored(twice.engine), refolds) == (block, logs, [])

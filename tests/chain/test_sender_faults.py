@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, text
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
@@ -26,7 +28,7 @@ from protocol.chain.errors import (
     TransactionReverted,
 )
 from protocol.chain.fees import GWEI, FeePolicy, Offer
-from protocol.chain.tx_sender import STUCK_BLOCKS, TxSender
+from protocol.chain.tx_sender import RESEND_BLOCKS, STUCK_BLOCKS, TxSender
 from protocol.database.opening import open_database
 from protocol.database.tables import TransactionRow
 from tests.support.rpc_proxy import RpcProxy, run_proxy
@@ -126,6 +128,47 @@ def test_key_is_refused_through_a_shared_database_too(
     key_lock.lock_key("chain", "0xkey", other)
     engine.dispose()
     other.dispose()
+
+
+def test_lock_of_a_shared_database_is_taken_again_after_it_was_away(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from protocol.chain import key_lock
+
+    monkeypatch.setattr(key_lock, "_take_name", lambda _name, _key: None)
+    engine, other = (open_database(postgres, schema=name) for name in ("one", "two"))
+    held = key_lock.lock_key("chain", "0xkey", engine)
+    held.renew()
+    end = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    with other.begin() as session:
+        session.execute(end)
+    with monkeypatch.context() as patch:
+        patch.setattr(key_lock, "_held", {})  # as another machine has it
+        thief = key_lock.lock_key("chain", "0xkey", other)
+        for _ in range(2):
+            with pytest.raises(KeyInUse, match="shares this database"):
+                held.renew()
+        del thief
+        for _ in range(100):  # the server notices a moment later
+            with suppress(KeyInUse):
+                held.renew()
+                break
+            time.sleep(0.05)
+        with pytest.raises(KeyInUse, match="shares this database"):
+            key_lock.lock_key("chain", "0xkey", other)
+    engine.dispose()
+    other.dispose()
+
+
+def test_machine_that_is_gone_is_noticed(postgres: str) -> None:
+    """The system's own limit is two hours: so long its lock would keep its successor out."""
+    engine = open_database(postgres)
+    with engine.connect() as session:
+        driver = session.connection.driver_connection
+        assert session.scalar(text("SHOW tcp_keepalives_idle")) in ("15", "0")  # 0: a Unix socket
+        assert driver is not None
+        assert driver.info.get_parameters()["tcp_user_timeout"] == "20000"
+    engine.dispose()
 
 
 @pytest.fixture
@@ -233,6 +276,81 @@ def test_receipt_that_the_chain_does_not_bear_out_is_not_believed(
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "already known",
+        "Known transaction",
+        "AlreadyKnown",
+        "Nonce too low",
+        "OldNonce, Current nonce: 7, nonce of rejected tx: 6",
+        "max fee per gas less than block base fee",
+        "insufficient funds for gas * price + value",
+    ],
+)
+def test_role_starts_whatever_a_node_says_of_what_is_under_way(
+    through: TxSender, proxy: RpcProxy, transfer: Call, faucet: LocalAccount, rpc: Rpc, words: str
+) -> None:
+    """Killed after the broadcast: only the receipt tells what became of it."""
+    rpc("evm_setAutomine", False)
+    through.submit("pay", transfer)
+    rpc("evm_mine")
+    proxy.errors["eth_sendRawTransaction"] = words
+    again = TxSender(through.chain, faucet, through.journal.engine)
+    assert again.settle() == ["pay"]
+
+
+def test_endpoint_that_cannot_know_a_receipt_is_no_objection_to_it(
+    proxy: RpcProxy,
+    anvil: Anvil,
+    deployment: Deployment,
+    faucet: LocalAccount,
+    transfer: Call,
+    rpc: Rpc,
+) -> None:
+    """A second endpoint is stuck: it has no receipt, and never will."""
+    chain = Chain(f"{anvil.url},{proxy.url}", deployment, sleep=lambda _: None)
+    engine = open_database(None)
+    sender = TxSender(chain, faucet, engine)
+    rpc("anvil_mine", hex(40))
+    proxy.behind = 40
+    sender.submit("pay", transfer)
+    rpc("evm_mine")
+    assert sender.settle() == ["pay"]
+    engine.dispose()
+
+
+def test_bytes_that_a_node_lost_go_out_again_after_two_blocks(
+    sender: TxSender, transfer: Call, rpc: Rpc, engine: Engine
+) -> None:
+    rpc("evm_setAutomine", False)
+    sender.submit("pay", transfer)
+    rpc("anvil_dropTransaction", row(engine, "pay").hashes[0])
+    rpc("anvil_mine", hex(RESEND_BLOCKS))
+    assert sender.settle() == []
+    rpc("evm_mine")
+    assert sender.settle() == ["pay"]
+    assert len(row(engine, "pay").hashes) == 1
+
+
+def test_what_is_under_way_counts_against_the_balance(
+    chain: Chain, engine: Engine, newcomer: LocalAccount, rpc: Rpc
+) -> None:
+    """A node counts it, and would refuse the second one after it was stored."""
+    rpc("evm_setAutomine", False)
+    sender = TxSender(chain, newcomer, engine)
+    approve = Call(chain.token, "approve", (chain.deployment.vault, 5))
+    sender.submit("first", approve)
+    fields = row(engine, "first").fields
+    rpc("anvil_setBalance", newcomer.address, hex(fields["gas"] * fields["maxFeePerGas"] * 3 // 2))
+    with pytest.raises(InsufficientFunds, match="wei for gas"):
+        sender.submit("second", approve)
+    assert sender.state("second") is None
+    rpc("evm_mine")
+    sender.settle()
+    sender.submit("second", approve)
+
+
 def test_gap_between_nonces_is_filled(
     chain: Chain, sender: TxSender, transfer: Call, rpc: Rpc, engine: Engine, newcomer: LocalAccount
 ) -> None:
@@ -287,6 +405,8 @@ def test_fees_above_the_cap_are_never_offered(
         sender.settle()
     assert "offers all that is allowed" in said[0]["event"]
     assert len(row(engine, "pay").hashes) == 1
+    rpc("evm_mine")
+    assert sender.settle() == ["pay"], "no node had the bytes any more, and the fee fell again"
     rpc("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
     rpc("evm_mine")
     with pytest.raises(FeeTooHigh, match="40 are allowed"):
@@ -319,7 +439,7 @@ def test_refusal_by_an_old_state_is_no_refusal(
     through: TxSender, proxy: RpcProxy, chain: Chain, rpc: Rpc, newcomer: LocalAccount
 ) -> None:
     """The money is there by now; an endpoint that lags does not know it."""
-    poor = TxSender(through.chain, newcomer, through.engine)
+    poor = TxSender(through.chain, newcomer, through.journal.engine)
     back = Call(chain.token, "transfer", (through.address, AMOUNT))
     with pytest.raises(ContractRejected):
         poor.submit("back", back)

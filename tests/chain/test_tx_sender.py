@@ -16,6 +16,7 @@ from protocol.chain.errors import (
     InsufficientFunds,
     TransactionFailed,
 )
+from protocol.chain.journal import Tally
 from protocol.chain.tx_sender import STUCK_BLOCKS, Call, TxSender
 from protocol.database.tables import TransactionRow
 
@@ -59,20 +60,22 @@ def test_tally_is_what_the_database_holds(
     chain: Chain, sender: TxSender, faucet: LocalAccount, engine: Engine, transfer: Call, rpc: Rpc
 ) -> None:
     """Counted once and kept in step: no tick counts what a year has left."""
-    assert sender.tally().counts == {}
+    journal = sender.journal
+    assert journal.tally().counts == {}
     sender.send("pay", transfer)
     rpc("evm_setAutomine", False)
     before = chain.head()
     for key in ("a", "b"):
         sender.submit(key, transfer)
-    assert (sender.tally().counts, sender.tally().oldest) == ({"mined": 1, "sent": 2}, before)
-    assert TxSender(chain, faucet, engine).tally() == sender.tally()
-    sender._mark("a", "reverted")
+    assert journal.tally() == Tally({"mined": 1, "sent": 2}, before, 0)
+    assert TxSender(chain, faucet, engine).journal.tally() == journal.tally()
+    journal.mark("a", "reverted")
+    assert journal.tally().reverts == 1
     sender.submit("a", transfer)  # again, under the same key
     rpc("evm_mine")
     assert sorted(sender.settle()) == ["a", "b"]
-    assert (sender.tally().counts, sender.tally().oldest) == ({"mined": 3}, None)
-    assert TxSender(chain, faucet, engine).tally() == sender.tally()
+    assert journal.tally() == Tally({"mined": 3}, None, 1)
+    assert TxSender(chain, faucet, engine).journal.tally() == Tally({"mined": 3}, None, 0)
 
 
 def test_what_is_done_is_not_among_the_states_of_a_prefix(
@@ -82,10 +85,10 @@ def test_what_is_done_is_not_among_the_states_of_a_prefix(
     rpc("evm_setAutomine", False)
     sender.submit("open/1/0/b", transfer)
     sender.submit("open/1/1/c", transfer)
-    assert sender.states("open/1/0/") == {"sent"}
-    sender._mark("open/1/0/b", "reverted")
-    assert sender.states("open/1/0/") == {"reverted"}
-    assert sender.states("open/1/2/") == set()
+    assert sender.journal.states("open/1/0/") == {"sent"}
+    sender.journal.mark("open/1/0/b", "reverted")
+    assert sender.journal.states("open/1/0/") == {"reverted"}
+    assert sender.journal.states("open/1/2/") == set()
 
 
 def test_transaction_names_its_chain(sender: TxSender, transfer: Call, engine: Engine) -> None:
@@ -160,11 +163,13 @@ def test_stuck_transaction_is_sent_again_with_higher_fees(
     rpc("anvil_mine", hex(STUCK_BLOCKS - 1))
     sender.settle()
     assert row(engine, "pay").hashes == before.hashes
+    rpc("anvil_dropTransaction", before.hashes[0])
     rpc("evm_mine")
     sender.settle()
     after = row(engine, "pay")
     assert after.nonce == before.nonce
     assert len(after.hashes) == 2
+    assert sender.journal.tally().oldest == before.sent_block < after.sent_block
     for name in ("maxFeePerGas", "maxPriorityFeePerGas"):
         assert after.fields[name] * 100 >= before.fields[name] * 115
     rpc("evm_mine")

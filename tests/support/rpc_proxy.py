@@ -33,6 +33,7 @@ class RpcProxy:
     limit_by_error: int = 0  # requests answered by the JSON-RPC error for limits
     alter: dict[str, Alter] = field(default_factory=dict)  # what upstream has answered
     answers: dict[str, Alter] = field(default_factory=dict)  # upstream is not asked
+    errors: dict[str, str] = field(default_factory=dict)  # what a method is refused with
     asked: list[str] = field(default_factory=list)
 
     def take(self, fault: str) -> bool:
@@ -49,6 +50,9 @@ class RpcProxy:
         if method in self.answers:
             result = self.answers[method](params, None)
             return {"jsonrpc": "2.0", "id": request["id"], "result": result}
+        if method in self.errors:
+            error = {"code": -32000, "message": self.errors[method]}
+            return {"jsonrpc": "2.0", "id": request["id"], "error": error}
         if self.behind:
             newest = max(0, self._head() - self.behind)
             at = _BLOCK_AT.get(method)
@@ -59,7 +63,16 @@ class RpcProxy:
                     return {"jsonrpc": "2.0", "id": request["id"], "result": None}
             if method == "eth_blockNumber":
                 return {"jsonrpc": "2.0", "id": request["id"], "result": hex(newest)}
+            if method == "eth_getLogs" and "toBlock" in params[0]:
+                # Some nodes answer with the part of a range that they have.
+                last = min(newest, int(params[0]["toBlock"], 16))
+                if int(params[0]["fromBlock"], 16) > last:
+                    return {"jsonrpc": "2.0", "id": request["id"], "result": []}
+                params[0] = {**params[0], "toBlock": hex(last)}
         answer = self._ask({**request, "params": params})
+        mined = answer.get("result") if method == "eth_getTransactionReceipt" else None
+        if self.behind and mined and int(mined["blockNumber"], 16) > newest:
+            answer["result"] = None
         if method in self.alter and "result" in answer:
             answer["result"] = self.alter[method](params, answer["result"])
         return answer

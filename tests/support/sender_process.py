@@ -16,6 +16,7 @@ from eth_account import Account
 
 from protocol.chain.client import Call, Chain
 from protocol.chain.deployment import Deployment
+from protocol.chain.journal import Journal
 from protocol.chain.tx_sender import TxSender
 from protocol.database.opening import open_database
 from protocol.rules.errors import GradproofError
@@ -46,7 +47,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "before store": lambda: _patch(TxSender, "_store", _killed_before),
     "between store and broadcast": lambda: _patch(TxSender, "_broadcast", _killed_before),
     "between broadcast and receipt": lambda: _patch(TxSender, "_broadcast", _killed_after),
-    "between receipt and note": lambda: _patch(TxSender, "_mark", _killed_before),
+    "between receipt and note": lambda: _patch(Journal, "mark", _killed_before),
 }
 """Where a process may be killed."""
 

@@ -155,6 +155,7 @@ class Scene:
             )
         return Sight(
             now=self.now,
+            read=self.now - 1,
             provider=self.provider,
             operator=self.operator,
             market=self.market,

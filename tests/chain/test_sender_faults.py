@@ -142,20 +142,20 @@ def test_lock_of_a_shared_database_is_taken_again_after_it_was_away(
     end = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
     with other.begin() as session:
         session.execute(end)
-    with monkeypatch.context() as patch:
-        patch.setattr(key_lock, "_held", {})  # as another machine has it
-        thief = key_lock.lock_key("chain", "0xkey", other)
-        for _ in range(2):
-            with pytest.raises(KeyInUse, match="shares this database"):
-                held.renew()
-        del thief
-        for _ in range(100):  # the server notices a moment later
-            with suppress(KeyInUse):
-                held.renew()
-                break
-            time.sleep(0.05)
+    name = "gradproof/chain/0xkey"
+    thief = key_lock.KeyLock(name, "0xkey", other)  # as another machine has it
+    for _ in range(2):
         with pytest.raises(KeyInUse, match="shares this database"):
-            key_lock.lock_key("chain", "0xkey", other)
+            held.renew()
+    del thief
+    for _ in range(100):  # the server notices a moment later
+        with suppress(KeyInUse):
+            held.renew()
+            break
+        time.sleep(0.05)
+    with pytest.raises(KeyInUse, match="shares this database"):
+        key_lock.KeyLock(name, "0xkey", other)
+    del held
     engine.dispose()
     other.dispose()
 

@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 CONNECT_TRIES = 6
 FIRST_WAIT = 0.25  # seconds; doubles: 0.25 + 0.5 + ... + 4 = 7.75 s in all
-"""How long a role waits for an RPC endpoint that does not answer before it gives up."""
+"""How long a role waits for an RPC endpoint that refuses before it gives up."""
+MOST_SECONDS = 25.0
+"""Where each try takes its time to fail, none begins after so long: a tick is not held up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +243,13 @@ def _reached(endpoints: Endpoints, sleep: Callable[[float], None]) -> Web3:
 
 def retrying(url: str, action: Callable[[], T], sleep: Callable[[float], None]) -> T:
     """Run a read; on a dead connection wait, doubling, then raise ChainDown."""
-    wait = FIRST_WAIT
+    wait, began = FIRST_WAIT, time.monotonic()
     for attempt in range(CONNECT_TRIES):
         try:
             return action()
         except requests.RequestException as error:
-            if attempt == CONNECT_TRIES - 1:
+            late = time.monotonic() - began + wait > MOST_SECONDS
+            if late or attempt == CONNECT_TRIES - 1:
                 raise ChainDown(url, str(error) or type(error).__name__) from None
             if attempt == 0:
                 log.warning("the chain does not answer, trying again", url=url)

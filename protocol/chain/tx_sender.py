@@ -19,6 +19,7 @@ from protocol.chain.errors import (
     ChainDown,
     ChainError,
     ContractRejected,
+    FeeTooHigh,
     InsufficientFunds,
     TransactionFailed,
     TransactionReverted,
@@ -95,6 +96,14 @@ class TxSender:
     def require_gas(self) -> None:
         """Raise InsufficientFunds unless one more act can be paid for: before work is done."""
         self._require(GAS_OF_AN_ACT * self.policy.offer(self.chain).cap)
+
+    def affordable(self) -> int:
+        """How many acts the balance pays for at the present fees; 0 where these are too high."""
+        try:
+            price = GAS_OF_AN_ACT * self.policy.offer(self.chain).cap
+        except FeeTooHigh:
+            return 0
+        return self.chain.balance(self.address) // price
 
     def settle(self) -> list[str]:
         """Look for receipts of what is under way; returns the keys that were mined since last time.

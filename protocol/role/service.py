@@ -24,9 +24,10 @@ from protocol.fleet.bell import Bell
 from protocol.fleet.embedded import COMMAND, EmbeddedConsumer
 from protocol.fleet.leases import Leases
 from protocol.role.actions import Action, Answer, Hold, Prove, Send, most_urgent
-from protocol.role.answers import Answerer
+from protocol.role.answers import Answerer, market_name
 from protocol.role.connection import fee_policy, open_chain
 from protocol.role.gathering import Gathering
+from protocol.role.home import claim_home
 from protocol.role.job_files import JobFiles
 from protocol.role.keeping import Keeper
 from protocol.role.leaving import Departure, Unfinished, unopened
@@ -66,6 +67,7 @@ class RoleService:
         self.settings = settings
         self.chain = open_chain(settings)
         deployment = self.chain.deployment
+        claim_home(home, market_name(deployment.chain_id, deployment.market))
         engine = role_database(settings, home)
         self.sender = TxSender(self.chain, account, engine, fee_policy(settings))
         self.openings = OpeningStore(home / "openings")
@@ -103,6 +105,8 @@ class RoleService:
             self.sender,
             store.counters,
             provider,
+            lambda: indexer.block,
+            settings.apis,
             settings.metrics,
         )
         self.outbox = Outbox(self.sender, self.watch.acted)
@@ -133,7 +137,9 @@ class RoleService:
         while not self._stopping:
             try:
                 self.consumer.tend()
-                newest = (fresh_head(self.chain, self.settings.head_seconds), self._leaving)
+                head = fresh_head(self.chain, self.settings.head_seconds)
+                self.watch.heard(head)
+                newest = (head, self._leaving)
                 if newest != seen or self.answerer.has_news():
                     seen = newest
                     with self.watch.tick():
@@ -144,7 +150,7 @@ class RoleService:
                 self.watch.turned()
             except (ChainError, DatabaseUnavailable) as error:
                 self._say(error)
-                self.watch.turned(str(error))
+                self.watch.turned(error)
             time.sleep(self.settings.poll_seconds)
 
     def _say(self, error: GradproofError) -> None:
@@ -168,7 +174,9 @@ class RoleService:
         if leaving:
             under_way = self.sender.journal.tally().counts.get("sent", 0)
             self.departure.hush(under_way, self.chain.head())
-        sight = self.observer.observe(leaving=leaving)
+        with self.watch.busy("reading the chain"):
+            sight = self.observer.observe(leaving=leaving)
+        self.watch.saw(sight)
         # Who has nothing left to finish does nothing more, and so gets away.
         at_work = not leaving or bool(self.departure.unfinished(sight))
         done: set[Action] = set()
@@ -189,7 +197,6 @@ class RoleService:
         self.openings.tidy(sight.market, sight.read)
         self.watch.fleet(self.leases.depth(), self.leases.lease_age())
         self.keeper.let_go(sight.market)
-        self.watch.saw(sight)
         return sight
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -211,7 +218,7 @@ class RoleService:
             # Somebody was faster, or the window closed: the next sight tells.
             log.info("not sent", error=str(error))
             self.watch.acted(_name(action), "refused")
-        except ChainError:
+        except (ChainError, DatabaseUnavailable):
             raise
         except GradproofError as error:
             log.error("duty given up", action=str(action), error=str(error))

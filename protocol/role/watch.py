@@ -1,18 +1,21 @@
 """A role's eyes on itself: turns what the loop sees and does into metrics and a pulse."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import TracebackType
 
 import structlog
-from eth_typing import ChecksumAddress
 
 from protocol.chain.client import Chain
+from protocol.chain.errors import FeeTooHigh, InsufficientFunds
 from protocol.chain.tx_sender import TxSender
+from protocol.database.errors import DatabaseUnavailable
 from protocol.role.sight import Sight
+from protocol.role.store_probe import StoreProbe
 from protocol.rules.amounts import UNITS
+from protocol.rules.errors import GradproofError
 from protocol.rules.history import MarketHistory
 from protocol.rules.records import Address, Reason
 from protocol.runtime.health import HealthEndpoint, Pulse
@@ -24,6 +27,7 @@ log = structlog.get_logger()
 MONEY_SECONDS = 30.0
 """Balances cost calls to the chain: they are read this seldom."""
 WEI = 10**18
+LOSSES = (Reason.WRONG, Reason.UNOPENED, Reason.LIVENESS)
 
 
 class Watch:
@@ -36,6 +40,8 @@ class Watch:
         sender: TxSender,
         counters: Counters,
         provider: Address,
+        indexed: Callable[[], int],
+        apis: Sequence[str] = (),
         address: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,13 +53,18 @@ class Watch:
         self._address = address
         self._clock = clock
         self._money_read = -MONEY_SECONDS
+        self._reverts = 0
         self._endpoint: HealthEndpoint | None = None
+        self._probe = StoreProbe(apis, self._heard_store)
+        self.metrics.indexed.set_function(indexed)
         self.awaited = ""
         """What a role that leaves still waits for."""
 
     def __enter__(self) -> "Watch":
+        self.metrics.last_tick.set_to_current_time()  # it is early, not late
         if self._address:
             self._endpoint = HealthEndpoint(self._address, self.pulse, self.metrics.registry)
+            self._probe.start()
             log.info("metrics served", url=self._endpoint.url)
         return self
 
@@ -64,16 +75,22 @@ class Watch:
         _trace: TracebackType | None,
     ) -> None:
         if self._endpoint is not None:
+            self._probe.stop()
             self._endpoint.close()
 
     # --- what the loop tells ---
 
-    def turned(self, trouble: str | None = None) -> None:
-        """The loop came round, with or without a new block."""
-        leaving = f"leaving: waits {self.awaited}" if self.awaited else None
-        self.pulse.turned(trouble or leaving)
+    def turned(self, trouble: GradproofError | None = None) -> None:
+        """The loop came round, with or without a new block, or had to give up its turn."""
         if trouble is not None:
-            self.metrics.ticks.labels("failed").inc()
+            self.pulse.turned(str(trouble))
+            self.metrics.ticks.labels(_missing(trouble)).inc()
+        else:
+            self.pulse.turned(f"leaving: waits {self.awaited}" if self.awaited else None)
+
+    def heard(self, head: int) -> None:
+        """The newest block of the endpoint."""
+        self.metrics.head.set(head)
 
     @contextmanager
     def tick(self) -> Iterator[None]:
@@ -107,9 +124,6 @@ class Watch:
 
     def saw(self, sight: Sight) -> None:
         """Everything that one sight tells."""
-        m = self.metrics
-        m.head.set(self._chain.head())
-        m.indexed.set(sight.now - 1)
         self._see_jobs(sight)
         self._see_transactions(sight.now)
         self._see_earnings(sight.market)
@@ -143,6 +157,8 @@ class Watch:
         tally = self._sender.journal.tally()
         for state in ("sent", "mined", "reverted"):
             self.metrics.transactions.labels(state).set(tally.counts.get(state, 0))
+        self.metrics.reverted.inc(tally.reverts - self._reverts)
+        self._reverts = tally.reverts
         waiting = 0 if tally.oldest is None else now - tally.oldest
         self.metrics.oldest_pending.set(waiting)
 
@@ -150,7 +166,8 @@ class Watch:
         for kind, gauge in (("credit", self.metrics.earned), ("slash", self.metrics.lost)):
             for reason in Reason:
                 amount = market.money[self._provider, kind, reason]
-                if amount:
+                # A loss that is not shown before it happens would be no change when it does.
+                if amount or (kind == "slash" and reason in LOSSES):
                     gauge.labels(reason.name.lower()).set(amount / UNITS)
 
     def _see_money(self) -> None:
@@ -158,5 +175,18 @@ class Watch:
         for ledger in ("free", "locked", "credit"):
             amount = chain.call(chain.vault, f"{ledger}Of", self._provider)
             m.tokens.labels(ledger).set(amount / UNITS)
-        key = ChecksumAddress(self._sender.address)  # type: ignore[arg-type]  # checksummed
-        m.ether.set(chain.retrying(lambda: chain.web3.eth.get_balance(key)) / WEI)
+        m.ether.set(chain.balance(self._sender.address) / WEI)
+        m.affordable.set(self._sender.affordable())
+
+    def _heard_store(self, trouble: str | None) -> None:
+        self.metrics.store_up.set(trouble is None)
+        self.pulse.store(trouble)
+
+
+def _missing(trouble: GradproofError) -> str:
+    match trouble:
+        case InsufficientFunds() | FeeTooHigh():
+            return "gas"
+        case DatabaseUnavailable():
+            return "database"
+    return "chain"

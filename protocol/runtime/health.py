@@ -1,8 +1,9 @@
 """Whether a role is well, over HTTP: /metrics for Prometheus, /health and /ready for supervisors.
 
 The loop writes a `Pulse`; the endpoint only reads it, from threads of its own. /health says whether
-the loop still turns (restart me), /ready whether its last turn reached the chain and the store
-(route to me, page nobody). The endpoint listens where it is told to and has no other paths.
+the loop still turns (restart me), /ready whether its last turn reached the chain, and whether the
+store answers (route to me, page nobody). The endpoint listens where it is told to and has no other
+paths.
 """
 
 import json
@@ -35,11 +36,17 @@ class Pulse:
         self._turned = clock()
         self._busy: str | None = None
         self._trouble: str | None = "no block has been read yet"
+        self._store_trouble: str | None = None
 
     def turned(self, trouble: str | None = None) -> None:
         """The loop came round; `trouble` says why it could not do its work."""
         with self._lock:
             self._turned, self._trouble = self._clock(), trouble
+
+    def store(self, trouble: str | None) -> None:
+        """Why no daemon of the content store answers; None where one does."""
+        with self._lock:
+            self._store_trouble = trouble
 
     def busy(self, with_what: str | None) -> None:
         """The loop does something that may take long; None when it is done."""
@@ -57,8 +64,9 @@ class Pulse:
         """Whether the last turn did its work, and what was in its way."""
         alive, facts = self.health()
         with self._lock:
-            ready = alive and self._trouble is None
-            return ready, {"ready": ready, "trouble": self._trouble, **facts}
+            trouble = self._trouble or self._store_trouble
+            ready = alive and trouble is None
+            return ready, {"ready": ready, "trouble": trouble, **facts}
 
 
 class HealthEndpoint:

@@ -172,6 +172,11 @@ class ApiSource:
                 raise SourceFailed(f"{self.name}: pin/ls failed: {error}") from error
             return False
 
+    def greet(self) -> None:
+        """Ask for no more than an answer."""
+        with self._speaking("version"):
+            self._client.version()
+
     def usage(self) -> Usage:
         """Ask how much is stored."""
         with self._speaking("repo/stat"):

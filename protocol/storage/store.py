@@ -203,6 +203,18 @@ class ContentStore:
         """Ask every daemon how much it stores."""
         return describe(self._apis)
 
+    def silent(self) -> str:
+        """Why no daemon answers; empty where one does."""
+        failures = []
+        for api in self._apis:
+            try:
+                api.greet()
+            except SourceFailed as error:
+                failures.append(str(error))
+            else:
+                return ""
+        return "; ".join(failures)
+
     def collect(self) -> list[Collected]:
         """Have every daemon remove what nobody pins."""
         return collect(self._apis)

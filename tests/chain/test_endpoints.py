@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from structlog.testing import capture_logs
 
+from protocol.chain import client as client_module
 from protocol.chain import endpoints as endpoints_module
 from protocol.chain.anvil import Anvil, free_port
 from protocol.chain.client import Chain, connect
@@ -73,6 +75,20 @@ def test_endpoints_that_all_fail_are_named(
         setattr(proxy, fault, 10**6)
     with pytest.raises(ChainDown, match=f"{proxies[0].url}.*{proxies[1].url}"):
         several.header(0)
+
+
+def test_endpoint_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six tries of ten seconds each would be most of a minute in which a role does nothing."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def hang() -> None:
+        now[0] += 10.0
+        raise requests.ReadTimeout
+
+    with pytest.raises(ChainDown):
+        client_module.retrying("url", hang, lambda seconds: None)
+    assert now[0] == 30.0
 
 
 def test_endpoint_of_another_chain_is_refused_even_as_a_reserve(

@@ -51,6 +51,19 @@ def test_fresh_job_is_to_be_accepted_and_nothing_else(table: Table, observer: Ob
     assert functions(observer) == ["accept"]
 
 
+def test_acts_are_judged_by_the_block_they_land_in_however_late_events_are_read(
+    table: Table, chain: Chain, engine: Engine, tmp_path: Path, rpc: Rpc
+) -> None:
+    """Two blocks late, the last quarter of a window of six would come after its end."""
+    rpc("anvil_mine", hex(5))
+    me = actor("coordinator")
+    indexer = Indexer(chain, engine, confirmations=3)
+    openings = OpeningStore(tmp_path / "openings")
+    sight = Observer(chain, indexer, openings, me, me, lambda _past: True).observe()
+    assert sight.now == chain.head() + 1
+    assert sight.read == chain.head() - 2
+
+
 def test_expired_wait_is_moved_on_until_the_job_fails_and_refunds(
     table: Table, observer: Observer, rpc: Rpc
 ) -> None:

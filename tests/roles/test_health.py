@@ -1,15 +1,19 @@
 """Pulse and endpoint: what a supervisor and Prometheus are told of a role, over real HTTP."""
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from protocol.role.store_probe import StoreProbe
 from protocol.runtime.health import SILENT_SECONDS, EndpointError, HealthEndpoint, Pulse
 from protocol.runtime.metrics import RoleMetrics
 from protocol.storage.counters import COUNTERS, Counters
+from protocol.storage.node import start_node
 
 
 class Clock:
@@ -56,6 +60,34 @@ def test_readiness_follows_the_last_turn(url: str, pulse: Pulse) -> None:
     assert requests.get(f"{url}/health", timeout=5).status_code == 200
 
 
+def test_store_that_does_not_answer_is_said(url: str, pulse: Pulse, tmp_path: Path) -> None:
+    pulse.turned()
+    node = start_node(tmp_path / "store")
+    heard: list[str | None] = []
+
+    def hear(trouble: str | None) -> None:
+        pulse.store(trouble)
+        heard.append(trouble)
+
+    probe = StoreProbe([node.api_url], hear, seconds=0.05)
+    probe.start()
+    until(lambda: heard and heard[-1] is None)
+    assert requests.get(f"{url}/ready", timeout=5).status_code == 200
+    node.stop()
+    until(lambda: heard[-1] is not None)
+    said = requests.get(f"{url}/ready", timeout=5)
+    assert said.status_code == 503
+    assert "the content store does not answer" in said.json()["trouble"]
+    probe.stop()
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
 def test_silent_loop_is_dead_but_a_computing_one_is_not(
     url: str, pulse: Pulse, clock: Clock
 ) -> None:
@@ -79,8 +111,9 @@ def test_metrics_are_what_prometheus_reads(url: str, metrics: RoleMetrics) -> No
     said = requests.get(f"{url}/metrics", timeout=5)
     assert said.headers["Content-Type"].startswith("text/plain")
     families = {f.name: f for f in text_string_to_metric_families(said.text)}
-    [sample] = [s for s in families["gradproof_acts"].samples if s.name.endswith("_total")]
-    assert (sample.labels, sample.value) == ({"act": "sealTasks", "outcome": "done"}, 1.0)
+    acts = {tuple(s.labels.values()): s.value for s in families["gradproof_acts"].samples}
+    assert acts["sealTasks", "done"] == 1.0
+    assert acts["answer", "failed"] == 0.0, "so that the first one shows as an increase"
     [info] = (
         families["gradproof"].samples
         if "gradproof" in families

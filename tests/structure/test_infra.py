@@ -114,10 +114,22 @@ def test_consumer_of_compose_has_no_key(compose: dict[str, Any]) -> None:
     assert not any("wallets" in volume for volume in service["volumes"])
 
 
+def test_what_compose_is_given_stays_out_of_git(compose: dict[str, Any]) -> None:
+    given = [part["file"] for kind in ("secrets", "configs") for part in compose[kind].values()]
+    given += ["role.env", "wallets/worker/operator.json"]
+    paths = [str(INFRA / name) for name in given]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *paths], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert len(ignored.stdout.splitlines()) == len(paths), ignored.stdout
+
+
 def test_settings_of_compose_exist(compose: dict[str, Any]) -> None:
     known = {f"GRADPROOF_{name.upper()}" for name in Settings.model_fields} | {"GRADPROOF_SECRETS"}
     used = {name for role in ROLES for name in compose["services"][role]["environment"]}
     lines = (INFRA / "role.env.example").read_text().splitlines()
+    assert "GRADPROOF_IPFS_API=http://127.0.0.1:5001" in lines
+    assert "--port 5001 " in (INFRA / "store.env.example").read_text()
     used |= {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
     assert used <= known
 
@@ -125,9 +137,13 @@ def test_settings_of_compose_exist(compose: dict[str, Any]) -> None:
 def test_prometheus_scrapes_every_role(compose: dict[str, Any]) -> None:
     loaded = yaml.safe_load((INFRA / "prometheus" / "prometheus.yml").read_text())
     [scraped] = loaded["scrape_configs"]
-    [static] = scraped["static_configs"]
+    [file] = scraped["file_sd_configs"][0]["files"]
+    targets = (INFRA / "prometheus" / Path(file).name).read_text()
     port = compose["services"]["worker"]["environment"]["GRADPROOF_METRICS"].rpartition(":")[2]
-    assert set(static["targets"]) == {f"{role}:{port}" for role in ROLES}
+    # What is not started is not missed: the others wait in comments.
+    assert yaml.safe_load(targets) == [{"targets": [f"worker:{port}"]}]
+    everything = yaml.safe_load(targets.replace("#   -", "    -"))
+    assert set(everything[0]["targets"]) == {f"{role}:{port}" for role in ROLES}
     assert all((INFRA / "prometheus" / name).exists() for name in loaded["rule_files"])
 
 
@@ -143,6 +159,20 @@ def test_every_query_parses_and_names_metrics_that_exist(exported: set[str]) -> 
             assert name in exported, query
     with pytest.raises(ValueError, match="unexpected"):
         promql_parser.parse("rate(gradproof_acts_total[5m)")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (`make servers`)")
+def test_every_alert_fires_when_it_should() -> None:
+    tried = INFRA / "prometheus" / "alerts.test.yml"
+    judged = subprocess.run(["promtool", "test", "rules", tried], capture_output=True, text=True)
+    assert judged.returncode == 0, judged.stderr + judged.stdout
+    fired = {
+        case["alertname"]
+        for test in yaml.safe_load(tried.read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {rule["alert"] for rule in alerts()}
 
 
 def test_alerts_say_what_and_are_explained() -> None:

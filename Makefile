@@ -16,8 +16,9 @@ setup: .setup/python .setup/node
 	@mkdir -p .setup
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	# torch first: a CPU build that is already here, or was chosen before, is kept.
-	$(PY) infra/devnet/torch_suffices.py || $(PY) -m pip install --quiet torch==2.13.0
+	# torch first: a build that is already here is kept, and TORCH_INDEX may name another index.
+	$(PY) infra/devnet/torch_suffices.py || \
+	  $(PY) -m pip install --quiet torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(PY) -m pip install --quiet --requirement requirements.lock
 	$(PY) -m pip install --quiet --no-deps --requirement requirements.nodeps.lock
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .

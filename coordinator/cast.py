@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,10 +92,20 @@ class Running:
 
 
 class Stage:
-    """Starts role processes and ends every one of them, whatever happens."""
+    """Starts role processes and ends every one of them, whatever happens.
 
-    def __init__(self, root: Path, devnet: Devnet, worker_device: str = "cpu") -> None:
+    `variables` are added to the environment of every role.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        devnet: Devnet,
+        worker_device: str = "cpu",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.worker_device = worker_device
+        self.variables = dict(variables or {})
         self.root = root
         self.devnet = devnet
         self.running: list[Running] = []
@@ -114,6 +125,7 @@ class Stage:
             "GRADPROOF_METRICS": "127.0.0.1:0",  # any free port; the log names it
             # Seven roles share this machine; more threads each would only get in each other's way.
             "OMP_NUM_THREADS": "1",
+            **self.variables,
         }
 
     def start(self, actor: Actor, *arguments: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coordinator.cli.present import emit
+from coordinator.cli.wallet import password
 
 app = typer.Typer(help="Deploy a market; verify one.", no_args_is_help=True, rich_markup_mode=None)
 File = Annotated[Path, typer.Argument(help="The deployment file (TOML).")]
@@ -43,7 +44,7 @@ def deploy(
 
     file = read_deployment_file(deployment_file)
     settings = start_process()
-    account = unlock(settings.wallet_path(wallet), settings.password.get_secret_value())
+    account = unlock(settings.wallet_path(wallet), password())
 
     def progress(name: str, address: str, new: bool) -> None:
         sys.stderr.write(f"{'created' if new else 'is here':<8} {name:<18} {address}\n")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli.present import emit
+from coordinator.cli.wallet import password
 
 if TYPE_CHECKING:
     from coordinator.watch import JobReader
@@ -55,7 +56,7 @@ def post(
     parsed = read_job_file(job_file)
     parsed.terms()
     settings = start_process()
-    owner = Owner.open(wallet, settings.password.get_secret_value())
+    owner = Owner.open(wallet, password())
     bars = Progress(transient=True, console=Console(stderr=True))
     with open_store(settings.apis, settings.gateways) as store, bars:
         tasks = {}
@@ -118,9 +119,8 @@ def stop(job: Job, wallet: Wallet = "requester") -> None:
     """Open no further round; what is not spent comes back."""
     from coordinator.wallets import Owner
     from protocol.chain.client import Call
-    from protocol.runtime.start import start_process
 
-    owner = Owner.open(wallet, start_process().password.get_secret_value())
+    owner = Owner.open(wallet, password())
     owner.sender.send(f"{job}/stop", Call(owner.chain.market, "stop", (job,)))
     emit({"stopped": job}, as_json=False)
 

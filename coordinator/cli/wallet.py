@@ -14,7 +14,8 @@ CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _password() -> str:
+def password() -> str:
+    """The keystores' password: the configured one, or what is typed."""
     from protocol.runtime.start import start_process
 
     given = start_process().password.get_secret_value()
@@ -28,7 +29,7 @@ def new(name: str) -> None:
     from protocol.runtime.start import start_process
 
     path = start_process().wallet_path(name)
-    address = create(path, _password())
+    address = create(path, password())
     emit({"address": address, "keystore": str(path)}, as_json=False)
 
 
@@ -48,7 +49,7 @@ def deposit(name: str, amount: str) -> None:
     from coordinator.wallets import Owner
 
     tokens = amount_in_units(amount)
-    Owner.open(name, _password()).deposit(tokens)
+    Owner.open(name, password()).deposit(tokens)
 
 
 @app.command()
@@ -58,7 +59,7 @@ def authorise(name: str, operator: str, limit: str) -> None:
     from coordinator.wallets import Owner
 
     key, tokens = checked_address(operator), amount_in_units(limit)
-    Owner.open(name, _password()).authorise(key, tokens)
+    Owner.open(name, password()).authorise(key, tokens)
 
 
 @app.command("sign-authorisation")
@@ -79,7 +80,7 @@ def sign_authorisation(
 
     key, tokens = checked_address(operator), amount_in_units(limit)
     bounds = {"seconds": 3600 * hours} | ({} if nonce is None else {"nonce": nonce})
-    signed = sign_for_operator(start_process(), name, _password(), key, tokens, **bounds)
+    signed = sign_for_operator(start_process(), name, password(), key, tokens, **bounds)
     signed.write(out)
     emit({"nonce": signed.nonce, "deadline": signed.deadline, "file": str(out)}, as_json=False)
 
@@ -93,7 +94,7 @@ def submit_authorisation(name: str, file: Path) -> None:
     from protocol.runtime.start import start_process
 
     authorisation = Authorisation.read(file, Deployment.read(start_process().deployment_path))
-    Owner.open(name, _password()).submit(authorisation)
+    Owner.open(name, password()).submit(authorisation)
 
 
 @app.command("cancel-authorisation")
@@ -102,7 +103,7 @@ def cancel_authorisation(name: str, operator: str) -> None:
     from coordinator.given import checked_address
     from coordinator.wallets import Owner
 
-    Owner.open(name, _password()).cancel_authorisation(checked_address(operator))
+    Owner.open(name, password()).cancel_authorisation(checked_address(operator))
 
 
 @app.command()
@@ -112,7 +113,7 @@ def withdraw(name: str, amount: str, to: str) -> None:
     from coordinator.wallets import Owner
 
     tokens, receiver = amount_in_units(amount), checked_address(to)
-    Owner.open(name, _password()).withdraw(tokens, receiver)
+    Owner.open(name, password()).withdraw(tokens, receiver)
 
 
 @app.command()
@@ -122,7 +123,7 @@ def collect(name: str, to: str) -> None:
     from coordinator.wallets import Owner
 
     receiver = checked_address(to)
-    Owner.open(name, _password()).collect(receiver)
+    Owner.open(name, password()).collect(receiver)
 
 
 @app.command("import")
@@ -144,4 +145,4 @@ def import_(name: str, key_file: Path) -> None:
             why="A key is 32 bytes, and a number below the order of secp256k1.",
             fix="Export the key again as 64 hex digits.",
         )
-    emit({"address": store(start_process().wallet_path(name), key, _password())}, as_json=False)
+    emit({"address": store(start_process().wallet_path(name), key, password())}, as_json=False)

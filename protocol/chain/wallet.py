@@ -75,6 +75,12 @@ def _read(path: Path) -> dict[str, str]:
         raise WalletError(
             f"there is no wallet at {path}", fix=f"Make one: gradproof wallet new {path.stem}"
         ) from None
+    except OSError as error:
+        raise WalletError(
+            f"{path} cannot be read",
+            why=str(error.strerror),
+            fix="It should belong to the user that this runs as, mode 600 or 400.",
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         fields = None
     if not isinstance(fields, dict) or not is_hex_address(fields.get("address")):

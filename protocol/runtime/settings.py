@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     password: SecretStr = SecretStr("")
     operator: str = "operator"
     provider: str = ""
-    confirmations: int = 1
-    poll_seconds: float = 0.2
+    confirmations: int = Field(default=1, ge=1)
+    poll_seconds: float = Field(default=0.2, gt=0)
     head_seconds: float = 300.0
     max_fee_gwei: float = 500.0
     max_tip_gwei: float = 50.0
@@ -118,19 +118,32 @@ def _running(state: Path) -> dict[str, Any]:
 def _secrets_folder() -> Path | None:
     """Where files hold what should not stand in the environment; raises SettingsError."""
     named = os.environ.get("GRADPROOF_SECRETS", "")
-    if named and not Path(named).is_dir():
+    if not named:
+        return None
+    why = _unreadable(Path(named))
+    if why:
         raise SettingsError(
             "GRADPROOF_SECRETS is not usable",
-            why=f"{named} is no folder.",
-            fix="Name the folder that holds gradproof_password, or unset GRADPROOF_SECRETS.",
+            why=why,
+            fix="Name a folder whose gradproof_password this user may read, or unset it.",
         )
-    return Path(named) if named else None
+    return Path(named)
+
+
+def _unreadable(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder."
+    for path in (folder, *folder.glob("gradproof_*")):
+        if not os.access(path, os.R_OK):
+            return f"This user (id {os.getuid()}) may not read {path}."
+    return ""
 
 
 def load_settings() -> Settings:
     """Read the environment; raises SettingsError naming the variable at fault."""
+    folder = _secrets_folder()
     try:
-        settings = Settings(_secrets_dir=_secrets_folder())  # type: ignore[call-arg]  # pydantic's own
+        settings = Settings(_secrets_dir=folder)  # type: ignore[call-arg]  # pydantic's own
         return settings.model_copy(update=_found_defaults(settings))
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,6 +1,7 @@
 """What a job and a wallet look like, for people and as JSON; and the development network."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +127,15 @@ def test_secrets_comeFromFiles_andTheEnvironmentWins(
     assert load_settings().password.get_secret_value() == "from the environment"
     monkeypatch.setenv("GRADPROOF_SECRETS", str(tmp_path / "elsewhere"))
     assert "GRADPROOF_SECRETS" in refused("wallet", "show", "requester")
+
+
+def test_secret_thatThisUserMayNotRead_isSaid(
+    home: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a container runs as another user than the one who made the file."""
+    secret = tmp_path / "gradproof_password"
+    secret.write_text("from a file\n")
+    monkeypatch.setenv("GRADPROOF_SECRETS", str(tmp_path))
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != secret and allowed(path, mode))
+    assert f"may not read {secret}" in refused("wallet", "show", "requester")

@@ -54,7 +54,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Job
     """Two workers, three verifiers, one coordinator."""
     root = tmp_path_factory.mktemp("takeover")
     net = network.start(root / "devnet", block_time=BLOCK_SECONDS)
-    stage = Stage(root, net)
+    # As an operator sets it who has read the guide: events are read two blocks late.
+    stage = Stage(root, net, variables={"GRADPROOF_CONFIRMATIONS": "3"})
     try:
         settings = Settings(
             home=root / "requester",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from protocol.exact.errors import NonFinite, RouteUnavailable
+from protocol.exact.kernels.build import default_cache
 from protocol.exact.profile import Profile
 
 _INFINITY: Final = 0x7F800000
@@ -44,6 +46,8 @@ class TritonRoute:
 def _kernels() -> ModuleType:
     if find_spec("triton") is None:
         raise RouteUnavailable("Triton is not installed (PyTorch for CUDA brings it on Linux)")
+    # Beside the compiled kernels: a role's home may be read-only elsewhere.
+    os.environ.setdefault("TRITON_CACHE_DIR", str(default_cache().parent / "triton"))
     from protocol.exact.cuda import triton_gemm
 
     return triton_gemm

@@ -7,6 +7,7 @@ same history. INVARIANT: an endpoint that does not have a block says nothing abo
 it is gone, nor that it holds no logs.
 """
 
+from copy import deepcopy
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, select
@@ -45,6 +46,7 @@ class Indexer:
         self.history = MarketHistory(remember=remember)
         self.block = chain.deployment.block - 1
         self._span = SPAN
+        self._copies: list[tuple[int, MarketHistory]] = []
         self._refold()
         self.head = self.block
 
@@ -121,7 +123,17 @@ class Indexer:
         if self.chain.header(number) != header:
             return False
         self._keep(number, block_hash, logs)
+        self._copy()
         return True
+
+    def _copy(self) -> None:
+        """Two copies of the history, at least NEAR blocks apart: a fork need not fold a year again.
+
+        Only of a history that forgets: one that grows for ever would take ever longer to copy.
+        """
+        newest = self._copies[-1][0] if self._copies else 0
+        if self.remember is not None and self.block >= newest + NEAR:
+            self._copies = [*self._copies[-1:], (self.block, deepcopy(self.history))]
 
     def _keep(self, number: int, block_hash: bytes, logs: list[dict[str, Any]]) -> None:
         rows = [
@@ -165,10 +177,14 @@ class Indexer:
             self._refold()
 
     def _refold(self) -> None:
-        self.history = MarketHistory(remember=self.remember)
         with Session(self.engine) as session:
             newest = session.scalar(select(func.max(BlockRow.number)))
             self.block = self.chain.deployment.block - 1 if newest is None else newest
-            query = select(LogRow.raw).order_by(LogRow.block_number, LogRow.log_index)
+            self._copies = [copy for copy in self._copies if copy[0] <= self.block]
+            since, self.history = -1, MarketHistory(remember=self.remember)
+            if self._copies:
+                since, self.history = deepcopy(self._copies[-1])
+            query = select(LogRow.raw).where(LogRow.block_number > since)
+            query = query.order_by(LogRow.block_number, LogRow.log_index)
             for raw in session.scalars(query.execution_options(yield_per=1000)):
                 apply(self.history, self.chain.decode(raw))

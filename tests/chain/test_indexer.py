@@ -143,6 +143,29 @@ def test_reorganisation_of_the_tip_is_followed(
     assert slots(indexer.sync()) == [1]
 
 
+def test_fork_at_the_tip_does_not_fold_a_year_again(
+    chain: Chain, engine: Engine, enrol: Enrol, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer_module, "NEAR", 8)
+    indexer = Indexer(chain, engine, remember=2)
+    for number in range(6):
+        enrol(str(number))
+        rpc("anvil_mine", hex(4))
+        indexer.sync()
+    enrol("last")
+    indexer.sync()
+    folded: list[object] = []
+    decode = chain.decode
+    monkeypatch.setattr(chain, "decode", lambda raw: folded.append(raw) or decode(raw))
+    rpc("anvil_reorg", 1, [])
+    assert slots(indexer.sync()) == [1, 2, 3, 4, 5, 6]
+    assert len(folded) <= 3
+    rpc("anvil_reorg", 20, [])  # deeper than the newer copy
+    deep = indexer.sync()
+    assert deep == Indexer(chain, open_database(None), remember=2).sync()
+    assert len(slots(deep)) < 6
+
+
 def test_history_begins_with_the_deployment(chain: Chain, engine: Engine) -> None:
     Indexer(chain, engine).sync()
     with Session(engine) as session:

@@ -13,8 +13,8 @@ from eth_hash.auto import keccak
 
 from protocol.role.openings import Key, Opening
 from protocol.role.sight import JobSight, Sight
-from protocol.rules.history import Seal
-from protocol.rules.records import JobId, Phase, Stage
+from protocol.rules.history import RoundHistory, Seal
+from protocol.rules.records import JobId, Phase, Stage, bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,19 @@ def answer_or_seal(
         return None  # on its way: the pending block has it
     opening = sight.openings.get((job, number, stage, question, seat))
     if opening is None:
-        return Answer(job, number, stage, question, seat)
+        computable = question != js.past.terms.update_question or _has_read_update(js, record)
+        return Answer(job, number, stage, question, seat) if computable else None
     function, args = _seal_call(opening, sight, place)
     return Send(_key(opening, "seal"), function, (job, number, *args))
+
+
+def _has_read_update(js: JobSight, record: RoundHistory) -> bool:
+    """Whether all that an update is made of has been read.
+
+    The bitmap is that of the next block, the record that of the last one read.
+    """
+    works = (record.seal(Stage.WORK, task) for task in bits(js.round.included))
+    return all(work is not None and work.outcome is not None for work in works)
 
 
 def most_urgent(actions: Iterable[Action]) -> list[Action]:

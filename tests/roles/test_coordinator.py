@@ -38,6 +38,16 @@ def test_accepted_job_is_not_accepted_twice() -> None:
     assert decide(scene.look()) == []
 
 
+def test_update_waits_until_all_its_openings_have_been_read() -> None:
+    """The next block includes a task whose opening, in the last one, is not yet read."""
+    scene = coordinator(phase=Phase.UPDATE, round_fields={"included": 0b1001})
+    scene.seal(Stage.WORK, 0, provider=address(1001), opened=True)
+    scene.seal(Stage.WORK, 3, provider=address(1001), opened=False)
+    assert decide(scene.look()) == []
+    scene.seal(Stage.WORK, 3, provider=address(1001), opened=True)
+    assert decide(scene.look()) == [Answer(JOB, 0, Stage.UPDATE, UPDATE, 0)]
+
+
 def test_lost_post_is_not_taken_again() -> None:
     scene = coordinator(coordinator=ZERO_ADDRESS, phase=Phase.WAITING)
     scene.record.finalised = True

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 PAUSE = 60.0
 """Seconds until a store that failed is asked again."""
+MOST_SECONDS = 60.0
+"""After that long keeping states makes room for other duties, and goes on after a pause."""
 
 
 class Keeper:
@@ -69,28 +71,35 @@ class Keeper:
         fresh = final_states(past, seen)
         if not (late or fresh) or self.clock() < self._again or self.pins.is_forgotten(past.job):
             return
-        self._late[past.job] = [cid for cid in (*late, *fresh) if not self._has_kept(past, cid)]
+        until = self.clock() + MOST_SECONDS
+        self._late[past.job] = [
+            cid for cid in (*late, *fresh) if not self._has_kept(past, cid, until)
+        ]
         if fresh:
             self._seen[past.job] = (seen + len(fresh), fresh[-1].digest)
 
-    def _has_kept(self, past: JobHistory, cid: Cid) -> bool:
+    def _has_kept(self, past: JobHistory, cid: Cid, until: float) -> bool:
         try:
-            self._keep(past, cid)
+            self._keep(past, cid, until)
         except GradproofError as error:
             log.warning("state not kept", job=past.job, cid=str(cid), error=str(error))
             self._again = self.clock() + PAUSE
             return False
         return True
 
-    def _keep(self, past: JobHistory, cid: Cid) -> None:
-        index, shards = self.files.state_files(past, cid.digest)
+    def _keep(self, past: JobHistory, cid: Cid, until: float) -> None:
+        index, shards = self.files.state_files(past, cid.digest, timeout=self._left(until))
         self.pins.hold(past.job, cid, [shard.cid for shard in shards], stays=True)
         for shard in shards:
             if not self._pin(shard.cid):
-                with self.files.lend(shard.cid, shard.length) as path:
+                left = self._left(until)
+                with self.files.lend(shard.cid, shard.length, timeout=left) as path:
                     self.files.store.publish(path)
         if not self._pin(cid):
             self.files.store.publish_bytes(index)
+
+    def _left(self, until: float) -> float:
+        return max(0.0, until - self.clock())
 
     def _pin(self, cid: Cid) -> bool:
         """Pin what is there already; a daemon is not sent searching for the rest."""

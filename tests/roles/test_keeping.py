@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.role.job_files import JobFiles
-from protocol.role.keeping import PAUSE, Keeper
+from protocol.role.keeping import MOST_SECONDS, PAUSE, Keeper
 from protocol.role.pins import DRAFT, Pins, holders
 from protocol.rules.history import JobHistory, MarketHistory
 from protocol.rules.records import Ending, JobId
@@ -204,13 +204,20 @@ def test_coordinator_fetches_and_pins_states_that_its_store_lacks(
 class CountingFiles:
     """Files whose states have nothing but an index; it remembers which were looked at."""
 
-    def __init__(self, store: ContentStore) -> None:
+    def __init__(self, store: ContentStore, clock: list[float]) -> None:
         self.store = store
+        self.clock = clock
+        self.cost = 0.0
         self.asked: list[bytes] = []
+        self.allowed: list[float] = []
         self.lost: set[bytes] = set()
 
-    def state_files(self, _past: JobHistory, digest: bytes) -> tuple[bytes, tuple[()]]:
+    def state_files(
+        self, _past: JobHistory, digest: bytes, *, timeout: float
+    ) -> tuple[bytes, tuple[()]]:
         self.asked.append(digest)
+        self.allowed.append(timeout)
+        self.clock[0] += min(self.cost, timeout)
         if digest in self.lost:
             raise StoreUnavailable("the index is not here")
         index = {cid_of_bytes(text).digest: text for text in STATES}[digest]
@@ -225,7 +232,8 @@ def test_each_state_is_kept_once_and_a_late_one_later(
 ) -> None:
     """However many there are, a tick looks at those that are new or missing."""
     first, second, third, other = (cid_of_bytes(text).digest for text in STATES)
-    clock, files = [0.0], CountingFiles(store)
+    clock = [0.0]
+    files = CountingFiles(store, clock)
     kept = Keeper(files, pins, clock=lambda: clock[0])  # type: ignore[arg-type]  # it counts
 
     def asked() -> list[bytes]:
@@ -247,6 +255,25 @@ def test_each_state_is_kept_once_and_a_late_one_later(
     past.states = [first, second, other]  # a reorganisation
     assert asked() == [first, second, other]
     assert asked() == []
+
+
+def test_states_that_are_slow_to_come_share_a_minute(
+    store: ContentStore, pins: Pins, past: JobHistory
+) -> None:
+    clock = [0.0]
+    files = CountingFiles(store, clock)
+    kept = Keeper(files, pins, clock=lambda: clock[0])  # type: ignore[arg-type]  # it counts
+    past.states = [cid_of_bytes(text).digest for text in STATES[:3]]
+    files.lost, files.cost = set(past.states), 0.75 * MOST_SECONDS
+    kept.keep_states(past)
+    assert files.allowed == [MOST_SECONDS, 0.25 * MOST_SECONDS, 0.0]
+    assert clock[0] == MOST_SECONDS
+    kept.keep_states(past)
+    assert len(files.asked) == 3, "it rests as long as it took"
+    clock[0] += PAUSE
+    files.lost, files.cost = set(), 0.0
+    kept.keep_states(past)
+    assert all(pinned(store, Cid.raw(state)) for state in past.states)
 
 
 def test_draft_becomes_a_job_or_is_let_go(store: ContentStore, pins: Pins) -> None:

@@ -106,11 +106,13 @@ def own_tasks(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tupl
 def _claims(sight: Sight, limits: Limits, pace: Pace, actions: Iterable[Action]) -> list[Action]:
     """Take over as many tasks as are computed in time, besides all that is to do already."""
     found: list[Action] = []
+    # A claim is acted on once the block that holds it is read.
+    begin = sight.now + (sight.now - 1 - sight.read)
     debts = pace.debts(_to_do(sight, actions))
     for js in sight.jobs.values():
         for claim in claimable(sight, js, limits):
             more = pace.debt(js.past.job, js.round.deadline)
-            if not pace.holds([*debts, more], sight.now):
+            if not pace.holds([*debts, more], begin):
                 break
             debts.append(more)
             found.append(claim)

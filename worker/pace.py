@@ -26,16 +26,12 @@ class Debt:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast blocks come and tasks are computed here, and what the consumers owe.
-
-    `delay` is how many blocks pass before a claim that was mined is acted on.
-    """
+    """How fast blocks come and tasks are computed here, and what the consumers owe."""
 
     block_seconds: float | None = None
     speeds: Mapping[JobId, Speeds] = field(default_factory=dict)
     owed: Mapping[Question, Debt] = field(default_factory=dict)
     elsewhere: tuple[Debt, ...] = ()  # what is owed to jobs of other markets
-    delay: int = 0
 
     def debt(self, job: JobId, deadline: int) -> Debt:
         """One more task of a job."""
@@ -46,8 +42,8 @@ class Pace:
         asked = {key: self.debt(key[0], deadline) for key, deadline in to_do.items()}
         return [*{**asked, **self.owed}.values(), *self.elsewhere]
 
-    def holds(self, debts: Iterable[Debt], now: int) -> bool:
-        """Whether all of this can be computed in time by those who begin with it in block `now`.
+    def holds(self, debts: Iterable[Debt], begin: int) -> bool:
+        """Whether all of this can be computed in time by those who begin with it in a block.
 
         Consumers take what is due first as soon as they are free; what is late already takes its
         time, and cannot be later.
@@ -61,7 +57,7 @@ class Pace:
             # Of two that are free, the slower one may be the one that takes it.
             name = min(debt.speeds, key=lambda n: (free.get(n, 0.0), -debt.speeds[n], n))
             free[name] = free.get(name, 0.0) + debt.speeds[name]
-            left = (debt.deadline - now - self.delay) * self.block_seconds
-            if debt.deadline > now and free[name] > USABLE * left:
+            left = (debt.deadline - begin) * self.block_seconds
+            if debt.deadline > begin and free[name] > USABLE * left:
                 return False
         return True

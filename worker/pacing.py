@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Pacing:
-    """How fast this worker's consumers are, and what they owe; `delay` as in `Pace`."""
+    """How fast this worker's consumers are, and what they owe."""
 
     def __init__(
         self,
@@ -34,15 +34,12 @@ class Pacing:
         trials: Trials,
         backlog: Backlog,
         market: str,
-        *,
-        delay: int = 0,
     ) -> None:
         self.chain = chain
         self.files = files
         self.trials = trials
         self.backlog = backlog
         self.market = market
-        self.delay = delay
 
     def look(self, sight: Sight, limits: Limits) -> Pace:
         """The pace of this moment; nothing is looked at where nothing may be claimed."""
@@ -71,7 +68,7 @@ class Pacing:
                 owed[wanted.job, wanted.round, wanted.question] = debt
             else:
                 elsewhere.append(debt)
-        return Pace(block_seconds(self.chain), speeds, owed, tuple(elsewhere), self.delay)
+        return Pace(block_seconds(self.chain), speeds, owed, tuple(elsewhere))
 
     def _able(self, past: JobHistory, here: Sequence[Facts]) -> list[Facts]:
         floor = task_bytes(self.files.manifest(past))

@@ -54,14 +54,8 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
         engine, place = service.leases.engine, service.answerer.place
         trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
         survey = Survey(service.chain, service.files, trials, place, limits)
-        pacing = Pacing(
-            service.chain,
-            service.files,
-            trials,
-            Backlog(engine, settings.queue),
-            place,
-            delay=settings.confirmations - 1,
-        )
+        backlog = Backlog(engine, settings.queue)
+        pacing = Pacing(service.chain, service.files, trials, backlog, place)
 
         def look(sight: Sight) -> None:
             survey.look(sight)

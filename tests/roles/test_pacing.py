@@ -84,11 +84,11 @@ def fleet(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     trials = Trials(engine, QUEUE)
     backlog = Backlog(engine, QUEUE)
     made: Any = (None, Files(), trials, backlog, PLACE)
-    return Fleet(Leases(engine, QUEUE), trials, Pacing(*made, delay=2), scene)
+    return Fleet(Leases(engine, QUEUE), trials, Pacing(*made), scene)
 
 
 def test_nothing_is_known_before_something_was_measured(fleet: Fleet) -> None:
-    assert fleet.look() == Pace(2.0, {JOB: {}}, delay=2)
+    assert fleet.look() == Pace(2.0, {JOB: {}})
     fleet.appear("a")
     assert fleet.look().speeds == {JOB: {}}
     fleet.tried("a", 1.5)

@@ -217,7 +217,9 @@ def test_no_more_is_claimed_than_fits() -> None:
     assert claimed(scene, paced(0.1)) == 2, "one for each slot"
     assert claimed(scene, paced(7.5 / 2)) == 2
     assert claimed(scene, paced(7.5)) == 1
-    assert claimed(scene, paced(7.5, delay=1)) == 0, "it would be acted on a block later"
+    late = dataclasses.replace(scene.look(), read=scene.now - 2)
+    actions = decide(late, LIMITS, paced(7.5))
+    assert not any(isinstance(a, Send) for a in actions), "it would be acted on a block later"
 
 
 def test_claim_of_a_moment_ago_may_be_ones_own() -> None:

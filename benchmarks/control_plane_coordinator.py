@@ -75,6 +75,9 @@ class StubStore:
     def pin(self, _cid: object) -> None:
         """It is kept."""
 
+    def unpin(self, _cid: object) -> None:
+        """It is let go."""
+
 
 class StubFiles:
     """Files of jobs whose states are an index and nothing else."""
@@ -82,7 +85,7 @@ class StubFiles:
     def __init__(self, store: StubStore) -> None:
         self.store = store
 
-    def state_files(self, *_: object) -> tuple[bytes, tuple[()]]:
+    def state_files(self, *_: object, **__: object) -> tuple[bytes, tuple[()]]:
         """An index that names no shard."""
         return b"", ()
 

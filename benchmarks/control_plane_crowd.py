@@ -27,6 +27,7 @@ from protocol.rules.sealing import SealContext
 from verifier import draw
 from worker import claim
 from worker.capacity import Room
+from worker.pace import Pace
 
 SAMPLE = 3
 """Operators whose deciding is timed."""
@@ -74,7 +75,7 @@ class Crowd:
         for job, team in teams.items():
             for one in team:
                 rooms[one][job] = Room(1)
-        self.work: Decide = lambda sight: claim.decide(sight, limits, rooms[sight.provider])
+        self.work: Decide = lambda sight: claim.decide(sight, limits, rooms[sight.provider], Pace())
         self.verify: Decide = lambda sight: draw.decide(sight, verifying)
 
     def enrol(self) -> None:

@@ -4,7 +4,7 @@ import structlog
 
 from coordinator.project import decide
 from protocol.chain.wallet import unlock
-from protocol.role.job_files import JobFiles
+from protocol.role.job_files import FETCH_SECONDS, JobFiles
 from protocol.role.service import RoleService
 from protocol.role.sight import Sight
 from protocol.rules.errors import GradproofError
@@ -42,7 +42,7 @@ def run_coordinator(settings: Settings) -> None:
 def validation_loss(files: JobFiles, past: JobHistory) -> float | None:
     """Loss of the newest final state, which is a verified part of it; None while it is not here."""
     try:
-        state = files.state(past, past.state_root, past.state_cid)
+        state = files.state(past, past.state_root, past.state_cid, timeout=FETCH_SECONDS)
     except GradproofError as error:
         log.warning("state not here", job=past.job, error=str(error))
         return None

@@ -58,7 +58,7 @@ class ResultGone(NotFound):
     def __init__(self, where: str, why: str) -> None:
         super().__init__(
             f"{where} is not in the sample, and its published result cannot be had",
-            why=f"Workers release their results when a job has ended. {why}",
+            why=f"Workers release their results two rounds later, or when a job has ended. {why}",
             fix="Audit without --sample: what is recomputed need not be fetched.",
         )
 

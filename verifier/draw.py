@@ -41,7 +41,7 @@ def decide(sight: Sight, limits: Limits) -> list[Action]:
         fit = js.fit and js.past.terms.bond <= limits.largest_bond
         if fit and not sight.leaving:
             actions += _duties(sight, js, record, limits)
-        else:
+        elif js.fit is not None or sight.leaving:
             actions += _pass(sight, js, record)
         if fit:
             actions += _exclusive(sight, js, record)

@@ -1,6 +1,6 @@
 """What a worker does next: pure, from one sight. Joins, computes, claims, opens, leaves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from eth_hash.auto import keccak
@@ -21,6 +21,7 @@ from protocol.rules.sealing import words
 from protocol.rules.seats import task_owners
 from protocol.rules.turns import claims_from
 from worker.capacity import Room
+from worker.pace import Pace, Question
 
 FROZEN = (Phase.SEED, Phase.COMMIT, Phase.DRAW)
 """Phases in which the worker roster does not change."""
@@ -35,8 +36,11 @@ class Limits:
     claims: bool = True  # take over tasks that other slots leave unserved
 
 
-def decide(sight: Sight, limits: Limits, rooms: Mapping[JobId, Room]) -> list[Action]:
-    """Everything worth doing now, most urgent first; `rooms` is what was found before joining."""
+def decide(sight: Sight, limits: Limits, rooms: Mapping[JobId, Room], pace: Pace) -> list[Action]:
+    """Everything worth doing now, most urgent first.
+
+    `rooms` is what was found before joining, `pace` what the consumers can do and owe.
+    """
     actions: list[Action] = []
     for js in sight.jobs.values():
         actions += open_due(sight, js)
@@ -44,9 +48,7 @@ def decide(sight: Sight, limits: Limits, rooms: Mapping[JobId, Room]) -> list[Ac
         if js.fit:
             actions += _work(sight, js)
             actions += _join(sight, js, limits, rooms)
-        idle = not any(isinstance(a, Answer) for a in actions)
-        if js.fit and limits.claims and idle and not sight.leaving:
-            actions += _claim(sight, js)
+    actions += _claims(sight, limits, pace, actions)
     actions += _leave(sight)
     return actions
 
@@ -101,17 +103,55 @@ def own_tasks(sight: Sight, js: JobSight, record: RoundHistory) -> Iterator[tupl
             yield task, slot
 
 
-def _claim(sight: Sight, js: JobSight) -> Iterator[Action]:
-    """Take over one unserved task with each slot that has nothing else to do."""
+def _claims(sight: Sight, limits: Limits, pace: Pace, actions: Iterable[Action]) -> list[Action]:
+    """Take over as many tasks as are computed in time, besides all that is to do already."""
+    found: list[Action] = []
+    # A claim is acted on once the block that holds it is read.
+    begin = sight.now + (sight.now - 1 - sight.read)
+    debts = pace.debts(_to_do(sight, actions))
+    for js in sight.jobs.values():
+        for claim in claimable(sight, js, limits):
+            more = pace.debt(js.past.job, js.round.deadline)
+            if not pace.holds([*debts, more], begin):
+                break
+            debts.append(more)
+            found.append(claim)
+    return found
+
+
+def _to_do(sight: Sight, actions: Iterable[Action]) -> dict[Question, int]:
+    """What this worker has to compute in all its jobs, and by which block."""
+    due = {
+        (a.job, a.round, a.question): sight.jobs[a.job].round.deadline
+        for a in actions
+        if isinstance(a, Answer)
+    }
+    for js in sight.jobs.values():
+        record = js.open_round
+        if record is None or js.round.phase != Phase.COMMIT:
+            continue
+        if all(owner != sight.provider for _, owner in record.workers):
+            continue
+        # Whose a claim is that was made a moment ago is not known yet: it may be one's own.
+        for task in range(js.past.terms.tasks):
+            if not _is_read(js, record, task) and not _is_sealed(js, task):
+                due[js.past.job, record.number, task] = js.round.deadline
+    return due
+
+
+def claimable(sight: Sight, js: JobSight, limits: Limits) -> Iterator[Send]:
+    """The claims open to this worker: an unserved task for each slot that owes no other one."""
     record, terms = js.open_round, js.past.terms
-    if record is None or js.round.phase != Phase.COMMIT:
+    willing = js.fit and limits.claims and not sight.leaving
+    if record is None or js.round.phase != Phase.COMMIT or not willing:
         return
-    # Half the pay is lost without a seal: the last quarter is too short to begin in.
+    # In the last quarter a few blocks too many between claim and seal cost half the pay.
     last = js.round.deadline - terms.windows.commit // 4
     if not claims_from(terms, js.round.deadline) <= sight.now < last:
         return
     taken = js.round.sealed_tasks | js.round.claimed
-    unserved = [task for task in range(terms.tasks) if not taken >> task & 1]
+    own = {task for task, _ in own_tasks(sight, js, record)}
+    unserved = [t for t in range(terms.tasks) if not taken >> t & 1 and t not in own]
     busy = {slot for task, (slot, _) in record.claims.items() if not _is_sealed(js, task)}
     mine = [slot for slot, owner in record.workers if owner == sight.provider and slot not in busy]
     unserved.sort(key=lambda task: keccak(words(js.round.seed, sight.operator, task)))

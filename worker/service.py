@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from protocol.chain.anvil import DEV_CHAIN_ID
 from protocol.chain.deployment import Deployment
 from protocol.chain.wallet import unlock
+from protocol.fleet.backlog import Backlog
 from protocol.fleet.embedded import COMMAND
 from protocol.fleet.trials import Trials
+from protocol.role.actions import Action
 from protocol.role.service import RoleService
 from protocol.role.sight import Sight
 from protocol.rules.errors import RuleError
@@ -15,6 +17,7 @@ from protocol.runtime.settings import Settings
 from protocol.storage.store import open_store
 from worker.claim import Limits, decide
 from worker.leaving import unfinished
+from worker.pacing import Pacing
 from worker.survey import Survey
 
 CHEAT = (sys.executable, "-m", "worker.dishonest")
@@ -48,14 +51,18 @@ def run_worker(settings: Settings, limits: Limits, dishonest: str | None = None)
             consumer,
             device,
         )
-        trials = Trials(
-            service.leases.engine, settings.queue, silent_seconds=2 * settings.lease_seconds
-        )
-        survey = Survey(service.chain, service.files, trials, service.answerer.place, limits)
+        engine, place = service.leases.engine, service.answerer.place
+        trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
+        survey = Survey(service.chain, service.files, trials, place, limits)
+        backlog = Backlog(engine, settings.queue)
+        pacing = Pacing(service.chain, service.files, trials, backlog, place)
 
         def look(sight: Sight) -> None:
             survey.look(sight)
             slots = {int(job): found.slots for job, found in survey.rooms.items()}
             service.watch.metrics.weigh(len(trials.consumers()), slots)
 
-        service.run(lambda sight: decide(sight, limits, survey.rooms), unfinished, after=look)
+        def act(sight: Sight) -> list[Action]:
+            return decide(sight, limits, survey.rooms, pacing.look(sight, limits))
+
+        service.run(act, unfinished, after=look)

@@ -39,6 +39,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A computation whose window closed, as it was found, and what it may have published."""
+
+    key: str
+    token: int
+    job: JobId
+    round: int
+    cids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """What a consumer found, the CIDs it published (index first), and how long it took."""
 
@@ -122,14 +133,21 @@ class Leases:
         with self._reading() as session:
             return session.scalar(query.limit(1)) is not None
 
-    def expire(self, market: str, block: int) -> None:
-        """Forget what nobody took before its window closed."""
+    def late(self, market: str, block: int) -> list[Late]:
+        """What nobody has answered or holds, and whose window closed before `block`."""
         late = and_(Row.market == market, Row.state == WAITING, Row.deadline < block)
         with self._reading() as session:
-            found = session.scalar(select(Row.key).where(Row.queue == self.queue, late).limit(1))
-        if found is not None:
-            with self._writing() as session:
-                session.execute(delete(Row).where(Row.queue == self.queue, late))
+            rows = session.scalars(select(Row).where(Row.queue == self.queue, late))
+            return [Late(r.key, r.token, JobId(r.job), r.round, tuple(r.cids)) for r in rows]
+
+    def expire(self, late: Sequence[Late]) -> None:
+        """Forget these, but for what somebody has taken since."""
+        if not late:
+            return
+        with self._writing() as session:
+            for one in late:
+                same = (Row.state == WAITING, Row.token == one.token)
+                session.execute(self._that(one.key, delete(Row)).where(*same))
 
     def noted(self, market: str, job: JobId, before: int) -> list[tuple[str, ...]]:
         """The CIDs of answers to a job's rounds below `before`, published or about to be."""

@@ -57,7 +57,7 @@ class Answerer:
                 self.bell.ring()
             return None
         self._awaited.discard(wanted.key)
-        self._hold(past.job, found.cids)
+        self._hold(past.job, record.number, found.cids)
         return found
 
     def open(
@@ -80,20 +80,24 @@ class Answerer:
 
     def tidy(self, market: MarketHistory, block: int) -> None:
         """Forget what nobody needs any more: windows that closed, rounds and jobs that are over."""
-        self.leases.expire(self.place, block)
+        # INVARIANT: what was published is in the ledger of pins before it is forgotten here.
+        late = self.leases.late(self.place, block)
+        for one in late:
+            self._hold(one.job, one.round, one.cids)
+        self.leases.expire(late)
         for (place, job), oldest in self.leases.jobs().items():
             past = market.jobs.get(job)
             if place != self.place or past is None or oldest >= _first(past):
                 continue
-            # INVARIANT: what was published is in the ledger of pins before it is forgotten here.
             for cids in self.leases.noted(place, job, _first(past)):
-                self._hold(job, cids)
+                self._hold(job, _first(past) - 1, cids)
             self.leases.drop(place, job, _first(past))
 
-    def _hold(self, job: JobId, cids: tuple[str, ...]) -> None:
+    def _hold(self, job: JobId, number: int, cids: tuple[str, ...]) -> None:
+        """Note that a round of this number, or an earlier one, has brought these files."""
         if cids:
             bundle, *shards = (Cid.parse(cid) for cid in cids)
-            self.pins.hold(job, bundle, shards, stays=False)
+            self.pins.hold(job, bundle, shards, round_=number)
 
 
 def market_name(chain_id: int, market: Address) -> str:

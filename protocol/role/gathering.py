@@ -77,14 +77,15 @@ class Gathering:
         began = self.clock()
         for result in sorted(missing, key=lambda one: (search.tries.get(one, 0), one)):
             task, root, cid = result
+            left = MOST_SECONDS - (self.clock() - began)
+            if left <= 0:
+                break
             try:
-                self.files.result(js.past, root, cid)
+                self.files.result(js.past, root, cid, timeout=left)
                 search.here.add(result)
             except GradproofError as error:
                 log.warning("result not here", job=js.past.job, task=task, error=str(error))
                 search.tries[result] = search.tries.get(result, 0) + 1
-            if self.clock() - began >= MOST_SECONDS:
-                break
         search.again = self.clock() + search.pause
         search.pause *= 2
 

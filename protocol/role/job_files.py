@@ -5,6 +5,9 @@ terms, every shard and bundle to its CID and root, and no file may be larger tha
 allows.
 """
 
+import math
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -69,10 +72,10 @@ class JobFiles:
         self._states: dict[bytes, dict[str, Tensor]] = {}
         self._loans: dict[JobId, ExitStack] = {}
 
-    def manifest(self, past: Described) -> Manifest:
+    def manifest(self, past: Described, *, timeout: float = FETCH_SECONDS) -> Manifest:
         """The job's manifest; raises StorageError, ManifestError or ManifestDiffers."""
         if past.job not in self._manifests:
-            manifest = Manifest.parse(self._document(past.terms.manifest))
+            manifest = Manifest.parse(self._document(past.terms.manifest, timeout))
             _check_against_terms(manifest, past)
             self._manifests[past.job] = manifest
         return self._manifests[past.job]
@@ -111,36 +114,64 @@ class JobFiles:
             return None
         return self.store.fetch_bytes(cid, TOKENIZER_LIMIT, timeout=FETCH_SECONDS)
 
-    def state(self, past: Described, root: bytes, cid: bytes) -> dict[str, Tensor]:
-        """A state of the job: parameters, moments, step, validation loss."""
+    def state(
+        self, past: Described, root: bytes, cid: bytes, *, timeout: float = math.inf
+    ) -> dict[str, Tensor]:
+        """A state of the job: parameters, moments, step, validation loss; see `result`."""
         if root not in self._states:
-            self._states = {root: self._bundle(schema(self.manifest(past)), root, cid)}
+            self._states = {root: self._bundle(past, schema, root, cid, timeout)}
         return self._states[root]
 
-    def result(self, past: Described, root: bytes, cid: bytes) -> dict[str, Tensor]:
-        """A revealed result: clipped gradients and loss."""
-        return self._bundle(result_schema(self.manifest(past)), root, cid)
+    def result(
+        self, past: Described, root: bytes, cid: bytes, *, timeout: float = math.inf
+    ) -> dict[str, Tensor]:
+        """A revealed result: clipped gradients and loss.
 
-    def state_files(self, past: Described, cid: bytes) -> tuple[bytes, tuple[ShardFile, ...]]:
+        `timeout` is in seconds, for all its files together; what has arrived by then is in the
+        cache, and the next call goes on from there. Raises StorageError or BundleError.
+        """
+        return self._bundle(past, result_schema, root, cid, timeout)
+
+    def state_files(
+        self, past: Described, cid: bytes, *, timeout: float = FETCH_SECONDS
+    ) -> tuple[bytes, tuple[ShardFile, ...]]:
         """The index of a state, and the shards that it names."""
-        index = self._document(cid)
+        index = self._document(cid, timeout)
         return index, list_shards(index, schema(self.manifest(past)))
 
-    def lend(self, cid: Cid, limit: int) -> AbstractContextManager[Path]:
+    def lend(
+        self, cid: Cid, limit: int, *, timeout: float = FETCH_SECONDS
+    ) -> AbstractContextManager[Path]:
         """A verified local copy of a file, from the cache or fetched into it."""
-        return self.cache.lend(self.store, cid, limit, timeout=FETCH_SECONDS)
+        return self.cache.lend(self.store, cid, limit, timeout=timeout)
 
-    def _bundle(self, expect: Schema, root: bytes, cid: bytes) -> dict[str, Tensor]:
-        index = self._document(cid)
+    def _bundle(
+        self,
+        past: Described,
+        schema_of: Callable[[Manifest], Schema],
+        root: bytes,
+        cid: bytes,
+        timeout: float,
+    ) -> dict[str, Tensor]:
+        until = time.monotonic() + timeout
+        expect = schema_of(self.manifest(past, timeout=_left(until)))
+        index = self._document(cid, _left(until))
         lengths = {shard.cid: shard.length for shard in list_shards(index, expect)}
         with ExitStack() as loans:
-            return read_bundle(
-                index, lambda c: loans.enter_context(self.lend(c, lengths[c])), expect, root
-            )
 
-    def _document(self, digest: bytes) -> bytes:
+            def borrow(shard: Cid) -> Path:
+                return loans.enter_context(self.lend(shard, lengths[shard], timeout=_left(until)))
+
+            return read_bundle(index, borrow, expect, root)
+
+    def _document(self, digest: bytes, timeout: float = FETCH_SECONDS) -> bytes:
         """A JSON document of strangers: one raw block of bounded size."""
-        return self.store.fetch_bytes(Cid.raw(digest), MAX_DOCUMENT_BYTES, timeout=FETCH_SECONDS)
+        return self.store.fetch_bytes(Cid.raw(digest), MAX_DOCUMENT_BYTES, timeout=timeout)
+
+
+def _left(until: float) -> float:
+    """Seconds that one file may take of those that are left for all."""
+    return max(0.0, min(FETCH_SECONDS, until - time.monotonic()))
 
 
 def _check_against_terms(manifest: Manifest, past: Described) -> None:

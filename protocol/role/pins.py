@@ -1,8 +1,9 @@
 """Which content a home keeps for which job, and until when.
 
 The store's pins say that something is kept, not for whom. This ledger does: one SQLite file per
-home, shared by its roles and commands. Results go when their job is over; a requester's data and
-every finalised state stay until the job is forgotten.
+home, shared by its roles and commands. What a round has brought goes when no round needs it any
+more, at the latest when the job is over; a requester's data and the last final states stay until
+the job is forgotten.
 
 INVARIANT: content is in the ledger before it is pinned, and pinned until no job holds it.
 """
@@ -35,6 +36,13 @@ CREATE TABLE IF NOT EXISTS pins (
     stays INTEGER NOT NULL, -- 0: until the job is over, 1: until it is forgotten
     PRIMARY KEY (market, job, bundle, cid)
 );
+CREATE TABLE IF NOT EXISTS rounds (  -- bundles of older releases are not in it: they go at the end
+    market TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    bundle TEXT NOT NULL,
+    round INTEGER NOT NULL, -- the newest that has brought it
+    PRIMARY KEY (market, job, bundle)
+);
 CREATE TABLE IF NOT EXISTS forgotten (market TEXT, job INTEGER, PRIMARY KEY (market, job));
 """
 
@@ -62,8 +70,19 @@ class Pins:
                 connection.execute("ROLLBACK")
                 raise
 
-    def hold(self, job: JobId, bundle: Cid, cids: Iterable[Cid], *, stays: bool) -> None:
-        """Note content that is about to be pinned for a job; what stays once, stays."""
+    def hold(
+        self,
+        job: JobId,
+        bundle: Cid,
+        cids: Iterable[Cid],
+        *,
+        stays: bool = False,
+        round_: int | None = None,
+    ) -> None:
+        """Note content that is about to be pinned for a job; what stays once, stays.
+
+        `round_` is the round that brings it, and `release_rounds` lets it go by that.
+        """
         rows = [(self._market, job, str(bundle), str(cid), int(stays)) for cid in (bundle, *cids)]
         with self._changing() as ledger:
             ledger.executemany(
@@ -71,6 +90,12 @@ class Pins:
                 "ON CONFLICT DO UPDATE SET stays = max(stays, excluded.stays)",
                 rows,
             )
+            if round_ is not None:
+                ledger.execute(
+                    "INSERT INTO rounds VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
+                    (self._market, job, str(bundle), round_),
+                )
 
     def adopt(self, bundle: Cid, job: JobId) -> None:
         """Give what a draft holds under this name to the job that it has become."""
@@ -111,6 +136,22 @@ class Pins:
         """
         return self._release(store, "stays <= ?", job, 0)
 
+    def release_rounds(
+        self, job: JobId, before: int, keep: Iterable[Cid], store: ContentStore
+    ) -> int:
+        """Unpin what rounds below `before` brought, but for some bundles; like `release`."""
+        kept = {str(bundle) for bundle in keep}
+        with self._changing() as ledger:
+            rows = ledger.execute(
+                "SELECT DISTINCT bundle FROM pins JOIN rounds USING (market, job, bundle) "
+                "WHERE market = ? AND job = ? AND round < ? AND stays = 0",
+                (self._market, job, before),
+            ).fetchall()
+        bundles = [bundle for (bundle,) in rows if bundle not in kept]
+        return sum(
+            self._release(store, "stays = 0 AND bundle = ?", job, bundle) for bundle in bundles
+        )
+
     def forget(self, job: JobId, store: ContentStore) -> int:
         """Unpin everything of a job, for good; counts and raises like `release`."""
         with self._changing() as ledger:
@@ -139,6 +180,13 @@ class Pins:
                 if held is None:
                     store.unpin(Cid.parse(text))
                     gone += 1
+        with self._changing() as ledger:
+            ledger.execute(
+                "DELETE FROM rounds WHERE market = ? AND job = ? AND bundle NOT IN "
+                "(SELECT bundle FROM pins WHERE pins.market = rounds.market "
+                "AND pins.job = rounds.job)",
+                (self._market, job),
+            )
         return gone
 
 

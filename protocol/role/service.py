@@ -73,6 +73,7 @@ class RoleService:
         self.openings = OpeningStore(home / "openings")
         cache = Cache(settings.cache_path, settings.cache_bytes, store.counters)
         self.files = JobFiles(store, cache)
+        self.vetting = Vetting(self.files)
         pins = open_pins(settings)
         self.gathering = Gathering(self.files)
         self.keeper = Keeper(self.files, pins)
@@ -97,7 +98,7 @@ class RoleService:
             self.openings,
             provider,
             Address(account.address),
-            Vetting(self.files).is_fit,
+            self.vetting.is_fit,
         )
         self.watch = Watch(
             home.name,
@@ -197,6 +198,9 @@ class RoleService:
         self.openings.tidy(sight.market, sight.read)
         self.watch.fleet(self.leases.depth(), self.leases.lease_age())
         self.keeper.let_go(sight.market)
+        # After every duty: what strangers post keeps nobody from opening a seal.
+        with self.watch.busy("reading manifests"):
+            self.vetting.ask(sight)
         return sight
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:

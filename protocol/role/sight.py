@@ -27,7 +27,7 @@ class JobSight:
     job: JobView
     round: RoundView
     roster: Roster  # verifiers of the round's epoch
-    fit: bool = True  # its manifest was read, and is work that this release can do
+    fit: bool | None = True  # its manifest is work that this release can do; None before it is read
     advance_due: bool = False  # storage lags, and it is for this role to move it on
     proof_due: int = 0  # block whose header it is for this role to show the beacon; 0 for none
 
@@ -67,7 +67,7 @@ class Observer:
         openings: OpeningStore,
         provider: Address,
         operator: Address,
-        is_fit: Callable[[JobHistory], bool],
+        is_fit: Callable[[JobHistory], bool | None],
     ) -> None:
         self.chain = chain
         self.indexer = indexer

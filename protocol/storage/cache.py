@@ -11,6 +11,7 @@ INVARIANT: files and downloads under way never exceed the limit together.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ from typing import Final
 
 from protocol.storage.cid import Cid
 from protocol.storage.counters import Counters
-from protocol.storage.errors import LimitExceeded, MalformedCid
+from protocol.storage.errors import LimitExceeded, MalformedCid, StoreUnavailable
 from protocol.storage.landing import is_at
 from protocol.storage.store import ContentStore
 from protocol.storage.unixfs import cid_of_file
 
 _TRIES: Final = 3
+_LOOK_SECONDS: Final = 0.02  # between looks at a download that is somebody else's
 _STALE_SECONDS: Final = 24 * 3600.0  # after which nobody resumes an interrupted download
 
 
@@ -62,17 +64,20 @@ class Cache:
     ) -> Iterator[Path]:
         """Lend a verified copy of at most `limit` bytes, downloading it when needed.
 
-        It stays where it is until the block ends. Raises what `ContentStore.fetch` raises,
-        `LimitExceeded` also when the cache is full of what others use.
+        It stays where it is until the block ends. `timeout` bounds the whole wait, in seconds.
+        Raises what `ContentStore.fetch` raises, `LimitExceeded` also when the cache is full of
+        what others use, `StoreUnavailable` also while another process's download takes too long.
         """
+        until = math.inf if timeout is None else time.monotonic() + timeout
         fd = self._borrow(cid, limit)
         if fd is None:
             # One download at a time for one content; others wait for it and find it here.
-            with _held(self._locks / cid.digest[:1].hex()):
+            with _held(self._locks / cid.digest[:1].hex(), until):
                 fd = self._borrow(cid, limit)
                 if fd is None:
                     self._counters.add("cache_misses")
-                    fd = self._fetch(store, cid, limit, timeout)
+                    left = None if timeout is None else max(0.0, until - time.monotonic())
+                    fd = self._fetch(store, cid, limit, left)
                 else:
                     self._counters.add("cache_hits")
         else:
@@ -187,13 +192,31 @@ class Cache:
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def _held(lock: Path, until: float = math.inf) -> Iterator[None]:
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _wait_for(fd, until)
         yield
     finally:
         os.close(fd)
+
+
+def _wait_for(fd: int, until: float) -> None:
+    """Lock a file alone, by a moment of the monotonic clock; raises StoreUnavailable."""
+    if until == math.inf:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise StoreUnavailable(
+                    "another process that fetches the same content took all the time allowed",
+                    fix="Allow more time, or give that process a cache of its own.",
+                ) from None
+            time.sleep(_LOOK_SECONDS)
 
 
 def _check(cid: Cid, size: int, limit: int) -> None:

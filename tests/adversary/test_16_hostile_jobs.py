@@ -32,6 +32,7 @@ from protocol.storage.store import ContentStore, open_store
 from protocol.training.authoring import Authored, JobSettings, author_job
 from protocol.training.errors import BundleError, ManifestError
 from tests.support.rounds import address, digest, make_terms
+from tests.support.sights import sight_of
 from tests.support.small_jobs import TEXTS, TRAINING
 
 
@@ -73,6 +74,12 @@ def history(terms: Terms, job: int = 1) -> JobHistory:
     return JobHistory(JobId(job), address(1), 1, terms, 1, terms.genesis_root, terms.genesis_cid)
 
 
+def is_fit(vetting: Vetting, past: JobHistory) -> bool | None:
+    """What comes of one tick."""
+    vetting.ask(sight_of(past))
+    return vetting.is_fit(past)
+
+
 def altered(authored: Authored, change: Callable[[dict[str, object]], object]) -> bytes:
     """The honest manifest with one thing changed, still canonical JSON."""
     document = json.loads(authored.manifest_path.read_bytes())
@@ -109,7 +116,7 @@ def test_16_hostileManifest_isRefusedByVetting(
     past = history(terms_of(authored, manifest))
     with pytest.raises(ManifestError):
         files.manifest(past)
-    assert not Vetting(files).is_fit(past)
+    assert is_fit(Vetting(files), past) is False
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_16_manifestOfOtherWork_isRefused(
     past = history(terms_of(authored, authored.manifest_path.read_bytes(), **change))
     with pytest.raises(ManifestDiffers):
         files.manifest(past)
-    assert not Vetting(files).is_fit(past)
+    assert is_fit(Vetting(files), past) is False
 
 
 def test_16_otherEditionOfTheProgram_isRefused(
@@ -131,13 +138,13 @@ def test_16_otherEditionOfTheProgram_isRefused(
 ) -> None:
     manifest = altered(authored, lambda d: d["program"].update(root="ab" * 32))  # type: ignore[attr-defined]
     store.publish_bytes(manifest)
-    assert not Vetting(files).is_fit(history(terms_of(authored, manifest)))
+    assert is_fit(Vetting(files), history(terms_of(authored, manifest))) is False
 
 
 def test_16_honestManifest_isFit(authored: Authored, store: ContentStore, files: JobFiles) -> None:
     store.publish(authored.manifest_path)
     past = history(terms_of(authored, authored.manifest_path.read_bytes()))
-    assert Vetting(files).is_fit(past)
+    assert is_fit(Vetting(files), past)
 
 
 def test_16_missingManifest_isAskedForAgainEverMoreRarely(
@@ -149,14 +156,14 @@ def test_16_missingManifest_isAskedForAgainEverMoreRarely(
         files.manifest(past)
     now = [100.0]
     vetting = Vetting(files, clock=lambda: now[0])
-    assert not vetting.is_fit(past)
+    assert not is_fit(vetting, past)
     now[0] += FIRST_PAUSE
-    assert not vetting.is_fit(past)
+    assert not is_fit(vetting, past)
     store.publish_bytes(manifest)
     now[0] += 2 * FIRST_PAUSE - 0.1
-    assert not vetting.is_fit(past), "the second pause is twice as long"
+    assert not is_fit(vetting, past), "the second pause is twice as long"
     now[0] += 0.1
-    assert vetting.is_fit(past)
+    assert is_fit(vetting, past)
 
 
 # --- results and states ---

@@ -151,8 +151,8 @@ def test_lease_given_back_is_taken_at_once(leases: Leases) -> None:
 def test_closed_window_and_past_rounds_are_forgotten(leases: Leases) -> None:
     for question, deadline in ((0, 49), (1, 50)):
         leases.ask(computation(question), deadline)
-    leases.expire(MARKET, 50)
-    leases.expire("another market", 99)
+    assert leases.late("another market", 99) == []
+    leases.expire(leases.late(MARKET, 50))
     lease = taken(leases)
     assert lease.computation.question == 1
     leases.note(lease, ["index", "shard"])
@@ -164,6 +164,26 @@ def test_closed_window_and_past_rounds_are_forgotten(leases: Leases) -> None:
     assert leases.jobs() == {(MARKET, JobId(1)): 1, (MARKET, JobId(2)): 0}
     with pytest.raises(LeaseLost):
         leases.finish(lease, ANSWER, 1.0)
+
+
+def test_what_is_taken_after_it_was_found_late_is_not_forgotten(
+    leases: Leases, clock: Clock
+) -> None:
+    leases.ask(computation(), 49)
+    lease = taken(leases)
+    leases.note(lease, ["index", "shard"])
+    leases.postpone(lease, "the store is away")
+    [found] = leases.late(MARKET, 50)
+    assert (found.job, found.round, found.cids) == (1, 0, ("index", "shard"))
+    clock.now += LONGEST_PAUSE
+    lease = taken(leases, "b")
+    leases.note(lease, ["index", "other shard"])
+    leases.postpone(lease, "the store is away")
+    leases.expire([found])
+    [again] = leases.late(MARKET, 50)
+    assert again.cids == ("index", "other shard"), "it is noted first"
+    leases.expire([again])
+    assert leases.jobs() == {}
 
 
 def test_queues_are_apart(place: str) -> None:

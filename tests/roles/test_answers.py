@@ -15,6 +15,8 @@ from protocol.rules.history import MarketHistory
 from protocol.rules.records import Ending, Stage
 from protocol.rules.sealing import NONFINITE_ROOT
 from protocol.runtime.settings import Settings
+from protocol.storage.errors import StoreUnavailable
+from protocol.storage.store import open_store
 from protocol.storage.unixfs import cid_of_bytes
 from tests.support.rounds import JOB, address, digest
 from tests.support.sights import Scene
@@ -113,6 +115,45 @@ def test_windows_that_closed_are_forgotten(
     assert leases.depth() == 1, "the window's last block is still to come"
     answerer.tidy(market, DEADLINE + 1)
     assert leases.depth() == 0
+
+
+def test_what_a_late_answer_has_published_is_in_the_ledger_before_it_is_forgotten(
+    answerer: Answerer, leases: Leases, scene: Scene, tmp_path: Path
+) -> None:
+    """Publishing failed half-way, was put off, and then the window had closed."""
+    answerer.find(scene.past, scene.record, TASK, 0, DEADLINE)
+    lease = leases.claim("somebody")
+    assert lease is not None
+    leases.note(lease, [str(INDEX), str(SHARD)])
+    leases.postpone(lease, "the store is away")
+    answerer.tidy(MarketHistory(jobs={JOB: scene.past}), DEADLINE + 1)
+    assert leases.jobs() == {}
+    assert holders(tmp_path, SHARD) == [JOB]
+
+
+@pytest.mark.parametrize("how", ["published", "late", "never taken"])
+def test_ledger_knows_the_round_that_brought_a_result(
+    how: str, answerer: Answerer, leases: Leases, scene: Scene, tmp_path: Path
+) -> None:
+    answerer.find(scene.past, scene.record, TASK, 0, DEADLINE)
+    market, block = MarketHistory(jobs={JOB: scene.past}), 1
+    if how == "late":
+        lease = leases.claim("somebody")
+        assert lease is not None
+        leases.note(lease, [str(INDEX), str(SHARD)])
+        leases.postpone(lease, "the store is away")
+        block = DEADLINE + 1
+    else:
+        consume(leases)
+        if how == "published":
+            answerer.find(scene.past, scene.record, TASK, 0, DEADLINE)
+        scene.record.finalised = True
+    answerer.tidy(market, block)
+    assert holders(tmp_path, SHARD) == [JOB]
+    with open_store(["http://127.0.0.1:9"]) as store:
+        assert answerer.pins.release_rounds(JOB, 0, [], store) == 0
+        with pytest.raises(StoreUnavailable):
+            answerer.pins.release_rounds(JOB, 1, [], store)
 
 
 @pytest.mark.parametrize("how", ["next round", "ended", "forgotten rounds"])

@@ -18,6 +18,7 @@ class Files:
     def __init__(self) -> None:
         self.gone: set[int] = set()
         self.asked: list[int] = []
+        self.allowed: list[float] = []
         self.seconds = 0.0
         self.cost = 0.0
         self.daemons = [Usage("own")]
@@ -29,11 +30,12 @@ class Files:
     def clock(self) -> float:
         return self.seconds
 
-    def result(self, _past: Any, root: bytes, _cid: bytes) -> None:
+    def result(self, _past: Any, root: bytes, _cid: bytes, *, timeout: float) -> None:
+        self.allowed.append(timeout)
         task = next(t for t in range(4) if digest("root", t) == root)
         self.asked.append(task)
         if task in self.gone:
-            self.seconds += self.cost
+            self.seconds += min(self.cost, timeout)
             raise NotFound(f"task {task} is nowhere")
 
 
@@ -110,6 +112,15 @@ def test_one_search_does_not_keep_a_role_from_its_other_duties(
     files.seconds += FIRST_PAUSE
     assert gathering.word(scene.look(), JOB) is None
     assert files.asked == [0, 1], "who was asked for least is next"
+
+
+def test_results_of_one_search_share_its_time(
+    gathering: Gathering, files: Files, scene: Scene
+) -> None:
+    files.gone, files.cost = {0, 1, 2, 3}, 0.75 * MOST_SECONDS
+    assert gathering.word(scene.look(), JOB) is None
+    assert files.seconds == MOST_SECONDS
+    assert files.allowed == [MOST_SECONDS, 0.25 * MOST_SECONDS]
 
 
 def test_revealed_anew_is_fetched_anew(gathering: Gathering, files: Files, scene: Scene) -> None:

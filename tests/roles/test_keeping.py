@@ -1,17 +1,20 @@
 """Pins follow jobs: real nodes, a real ledger; results go, data and final states stay."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from protocol.role.job_files import JobFiles
-from protocol.role.keeping import PAUSE, Keeper
+from protocol.role.keeping import MOST_SECONDS, PAUSE, Keeper
 from protocol.role.pins import DRAFT, Pins, holders
+from protocol.role.service import REMEMBERED
 from protocol.rules.history import JobHistory, MarketHistory
 from protocol.rules.records import Ending, JobId
 from protocol.storage.cache import Cache
@@ -80,10 +83,12 @@ def pinned(store: ContentStore, cid: Cid) -> bool:
     return any(holding.pinned for holding in store.find(cid))
 
 
-def kept_result(store: ContentStore, pins: Pins, job: JobId, data: bytes) -> Cid:
-    """What a role does with a result: note it, then publish it."""
+def kept_result(
+    store: ContentStore, pins: Pins, job: JobId, data: bytes, number: int | None = None
+) -> Cid:
+    """What a role does with a result of a round: note it, then publish it."""
     cid = cid_of_bytes(data)
-    pins.hold(job, cid, [], stays=False)
+    pins.hold(job, cid, [], round_=number)
     store.publish_bytes(data)
     return cid
 
@@ -204,28 +209,48 @@ def test_coordinator_fetches_and_pins_states_that_its_store_lacks(
 class CountingFiles:
     """Files whose states have nothing but an index; it remembers which were looked at."""
 
-    def __init__(self, store: ContentStore) -> None:
+    def __init__(self, store: ContentStore, clock: list[float]) -> None:
         self.store = store
+        self.clock = clock
+        self.cost = 0.0
         self.asked: list[bytes] = []
+        self.allowed: list[float] = []
         self.lost: set[bytes] = set()
 
-    def state_files(self, _past: JobHistory, digest: bytes) -> tuple[bytes, tuple[()]]:
+    def state_files(
+        self, _past: JobHistory, digest: bytes, *, timeout: float
+    ) -> tuple[bytes, tuple[()]]:
         self.asked.append(digest)
+        self.allowed.append(timeout)
+        self.clock[0] += min(self.cost, timeout)
         if digest in self.lost:
             raise StoreUnavailable("the index is not here")
         index = {cid_of_bytes(text).digest: text for text in STATES}[digest]
         return index, ()
 
 
-STATES = [b"first", b"second", b"third", b"another third"]
+STATES = [b"first", b"second", b"third", b"fourth", b"another fourth"]
+
+
+def ends_in(past: JobHistory, text: bytes) -> None:
+    """One more round is final, with a state of these bytes, as a role remembers it."""
+    number = past.forgotten + len(past.rounds)
+    round_ = new_round(number, [], 0)
+    round_.state_cid, round_.finalised = past.state_cid, True
+    past.rounds.append(round_)
+    if Cid.raw(past.state_cid) != cid_of_bytes(text):
+        past.state_cid = cid_of_bytes(text).digest
+        past.states.append(past.state_cid)
+    past.forget(REMEMBERED)
 
 
 def test_each_state_is_kept_once_and_a_late_one_later(
     store: ContentStore, pins: Pins, past: JobHistory
 ) -> None:
     """However many there are, a tick looks at those that are new or missing."""
-    first, second, third, other = (cid_of_bytes(text).digest for text in STATES)
-    clock, files = [0.0], CountingFiles(store)
+    first, second, third, fourth, other = (cid_of_bytes(text).digest for text in STATES)
+    clock = [0.0]
+    files = CountingFiles(store, clock)
     kept = Keeper(files, pins, clock=lambda: clock[0])  # type: ignore[arg-type]  # it counts
 
     def asked() -> list[bytes]:
@@ -233,20 +258,152 @@ def test_each_state_is_kept_once_and_a_late_one_later(
         kept.keep_states(past)
         return list(files.asked)
 
-    past.states = [first]
+    past.rounds, past.states = [], []
+    ends_in(past, b"first")
     assert asked() == [first]
     assert asked() == []
     files.lost = {second}
-    past.states = [first, second, third]
+    ends_in(past, b"second")
+    ends_in(past, b"third")
     assert asked() == [second, third]
     assert pinned(store, cid_of_bytes(b"third"))
     assert asked() == [], "the store is given a pause"
     clock[0], files.lost = PAUSE, set()
     assert asked() == [second]
     assert asked() == []
-    past.states = [first, second, other]  # a reorganisation
-    assert asked() == [first, second, other]
+    ends_in(past, b"fourth")
+    assert asked() == [fourth]
+    past.states[-1] = past.state_cid = other  # a reorganisation
+    assert asked() == [other]
     assert asked() == []
+
+
+def test_coordinator_that_starts_again_asks_for_no_state_that_it_has_let_go(
+    store: ContentStore, pins: Pins, past: JobHistory
+) -> None:
+    files = CountingFiles(store, [0.0])
+    past.rounds, past.states = [], []
+    for text in STATES[:4]:
+        ends_in(past, text)
+    Keeper(files, pins).keep_states(past)  # type: ignore[arg-type]  # it counts
+    assert files.asked == [cid_of_bytes(text).digest for text in STATES[1:4]]
+
+
+def test_results_of_forgotten_rounds_go_while_the_job_goes_on(
+    store: ContentStore, pins: Pins, past: JobHistory, tmp_path: Path
+) -> None:
+    """A job of years takes no more room than one of days."""
+    kept = keeper(store, pins, tmp_path, [0.0])
+    past.rounds, past.states = [], []
+    results, states = [], []
+    for number in range(6):
+        data, state = os.urandom(100), os.urandom(100)
+        results.append(kept_result(store, pins, JOB, data, number))
+        states.append(kept_result(store, pins, JOB, state, number))
+        ends_in(past, state)
+        kept.let_go(market_of(past))
+        held = [n for n, cid in enumerate(results) if pinned(store, cid)]
+        assert held == list(range(past.forgotten, number + 1))
+    assert past.forgotten == 4
+    there = [n for n, cid in enumerate(states) if pinned(store, cid)]
+    assert there == [3, 4, 5], "what the oldest round in mind began with, and all after it"
+    past.ending, past.rounds, past.forgotten = Ending.COMPLETED, [], 6
+    kept.let_go(market_of(past))
+    assert not any(pinned(store, cid) for cid in results)
+    assert pinned(store, states[-1])
+    assert pins.forget(JOB, store) == 3
+
+
+def test_state_that_stays_current_over_void_rounds_stays(
+    store: ContentStore, pins: Pins, past: JobHistory, tmp_path: Path
+) -> None:
+    kept = keeper(store, pins, tmp_path, [0.0])
+    past.rounds, past.states = [], []
+    state = os.urandom(100)
+    current = kept_result(store, pins, JOB, state, 0)
+    for _ in range(6):
+        ends_in(past, state)
+        kept.let_go(market_of(past))
+    assert (past.forgotten, len(past.states)) == (4, 1)
+    assert pinned(store, current)
+
+
+def test_result_that_a_later_round_brings_again_stays_for_it(
+    store: ContentStore, pins: Pins
+) -> None:
+    data = os.urandom(100)
+    cid = kept_result(store, pins, JOB, data, 0)
+    kept_result(store, pins, JOB, data, 3)
+    assert pins.release_rounds(JOB, 3, [], store) == 0
+    assert pinned(store, cid)
+    assert pins.release_rounds(JOB, 4, [], store) == 1
+    assert not pinned(store, cid)
+
+
+def test_store_that_is_away_gets_forgotten_rounds_later(
+    store: ContentStore, pins: Pins, past: JobHistory, tmp_path: Path, closed_store: ContentStore
+) -> None:
+    result = kept_result(store, pins, JOB, os.urandom(100), 0)
+    clock = [0.0]
+    kept = keeper(closed_store, pins, tmp_path, clock)
+    past.forgotten = 1
+    kept.let_go(market_of(past))
+    kept.files.store = store
+    kept.let_go(market_of(past))
+    assert pinned(store, result), "it is given a pause"
+    clock[0] = PAUSE
+    kept.let_go(market_of(past))
+    assert not pinned(store, result)
+
+
+OLDER = """
+CREATE TABLE pins (market TEXT NOT NULL, job INTEGER NOT NULL, bundle TEXT NOT NULL,
+    cid TEXT NOT NULL, stays INTEGER NOT NULL, PRIMARY KEY (market, job, bundle, cid));
+CREATE TABLE forgotten (market TEXT, job INTEGER, PRIMARY KEY (market, job));
+"""
+
+
+def test_ledger_of_an_older_release_keeps_its_results_until_the_end(
+    store: ContentStore, past: JobHistory, tmp_path: Path
+) -> None:
+    cid = store.publish_bytes(os.urandom(100))
+    path = tmp_path / "pins.sqlite"
+    with closing(sqlite3.connect(path)) as ledger:
+        ledger.executescript(OLDER)
+        row = (MARKET, JOB, str(cid), str(cid), 0)
+        ledger.execute("INSERT INTO pins VALUES (?, ?, ?, ?, ?)", row)
+        ledger.commit()
+    pins = Pins(path, MARKET)
+    kept = keeper(store, pins, tmp_path, [0.0])
+    newer = kept_result(store, pins, JOB, os.urandom(100), 0)
+    past.forgotten = 9
+    kept.let_go(market_of(past))
+    assert pinned(store, cid)
+    assert not pinned(store, newer)
+    past.ending = Ending.COMPLETED
+    kept.let_go(market_of(past))
+    assert not pinned(store, cid)
+
+
+def test_states_that_are_slow_to_come_share_a_minute(
+    store: ContentStore, pins: Pins, past: JobHistory
+) -> None:
+    clock = [0.0]
+    files = CountingFiles(store, clock)
+    kept = Keeper(files, pins, clock=lambda: clock[0])  # type: ignore[arg-type]  # it counts
+    past.rounds, past.states = [], []
+    for text in STATES[:3]:
+        ends_in(past, text)
+    files.lost, files.cost = set(past.states), 0.75 * MOST_SECONDS
+    kept.keep_states(past)
+    assert files.allowed == [MOST_SECONDS, 0.25 * MOST_SECONDS, 0.0]
+    assert clock[0] == MOST_SECONDS
+    kept.keep_states(past)
+    assert len(files.asked) == 3, "it rests as long as it took"
+    clock[0] += PAUSE
+    files.lost, files.cost = set(), 0.0
+    kept.keep_states(past)
+    assert all(pinned(store, Cid.raw(state)) for state in past.states)
 
 
 def test_draft_becomes_a_job_or_is_let_go(store: ContentStore, pins: Pins) -> None:

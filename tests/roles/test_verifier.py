@@ -315,6 +315,16 @@ def test_job_that_was_not_vetted_is_passed_on_and_gives_no_duties() -> None:
         assert bool(asked) == (phase in (Phase.CHECK, Phase.RECHECK, Phase.UPDATE_CHECK))
 
 
+def test_job_whose_manifest_nobody_has_asked_for_yet_is_not_passed_on() -> None:
+    """A role that was started again knows nothing of its jobs for a block."""
+    scene = scene_in(Phase.CHECK)
+    scene.round_fields["drawn"] = drawn_bitmap(scene)
+    scene.fit = None
+    assert not any(everybody(scene).values())
+    scene.leaving = True
+    assert any(everybody(scene).values())
+
+
 # --- in a late coordinator's place ---
 
 

@@ -1,25 +1,40 @@
 """What a worker does in each phase, and what it never does."""
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from protocol.role.actions import Action, Answer, Send
 from protocol.role.sight import Sight
-from protocol.rules.records import Address, Ending, Phase, Slot, Stage
+from protocol.rules.records import Address, Ending, JobId, Phase, Slot, Stage
 from protocol.rules.seats import task_owners
-from tests.support.rounds import JOB, address, digest
+from tests.support.rounds import JOB, address, digest, make_terms
 from tests.support.sights import NOW, WORKERS, Scene
 from worker import claim
 from worker.capacity import Room
 from worker.claim import FROZEN, Limits
+from worker.pace import Debt, Pace
 
 ME = WORKERS[0][1]
 LIMITS = Limits()
 IDLE = [p for p in Phase if p not in (Phase.NONE, Phase.COMMIT, Phase.REVEAL)]
 
 
-def decide(sight: Sight, limits: Limits) -> list[Action]:
+BLOCK_SECONDS = 1.0
+
+
+def paced(seconds: float, **more: Any) -> Pace:
+    """One consumer that takes so long for each task of the job, and has nothing else to do."""
+    return Pace(BLOCK_SECONDS, {JOB: {"a": seconds}}, **more)
+
+
+FAST = paced(0.1)
+
+
+def decide(sight: Sight, limits: Limits, pace: Pace = FAST) -> list[Action]:
     """What it does where there is room for as many slots as it likes."""
-    return claim.decide(sight, limits, {JOB: Room(limits.slots or 1)})
+    return claim.decide(sight, limits, {JOB: Room(limits.slots or 1)}, pace)
 
 
 def owners(scene: Scene) -> list[tuple[Slot, Address]]:
@@ -132,9 +147,109 @@ def test_unserved_task_is_claimed_in_the_second_half_only() -> None:
     assert decide(scene.look(), Limits(claims=False)) == []
 
 
-def test_nothing_is_claimed_while_own_tasks_are_to_do() -> None:
+def claimed(scene: Scene, pace: Pace) -> int:
+    """How many tasks it claims."""
+    actions = decide(scene.look(), LIMITS, pace)
+    return sum(isinstance(a, Send) and a.function == "claim" for a in actions)
+
+
+def test_claim_is_made_only_where_three_quarters_of_what_is_left_hold_the_task() -> None:
+    scene = idle()
+    left = NOW + scene.terms.windows.commit - scene.now
+    assert claimed(scene, paced(0.75 * left)) == 1
+    assert claimed(scene, paced(0.75 * left + 0.1)) == 0
+    scene.now += 1
+    assert claimed(scene, paced(0.75 * left)) == 0, "a block later it is too late"
+
+
+def test_what_nobody_has_measured_is_not_claimed() -> None:
+    scene = idle()
+    assert claimed(scene, Pace()) == 0
+    assert claimed(scene, Pace(None, {JOB: {"a": 0.1}})) == 0, "blocks come at an unknown pace"
+    assert claimed(scene, Pace(1.0, {JOB: {}})) == 0, "nobody is there to compute"
+    stranger = Debt(NOW + 20, {})
+    assert claimed(scene, paced(0.1, elsewhere=(stranger,))) == 0, "it may take for ever"
+
+
+def test_what_consumers_owe_comes_first() -> None:
+    scene = idle()
+    check = {(JobId(99), 0, 1): Debt(NOW + 20, {"a": 4.0})}
+    assert claimed(scene, paced(3.0)) == 1
+    assert claimed(scene, paced(3.0, owed=check)) == 1, "7 s of 7.5"
+    assert claimed(scene, paced(4.0, owed=check)) == 0
+    two = Pace(1.0, {JOB: {"a": 4.0, "b": 4.0}}, check)
+    assert claimed(scene, two) == 1, "another one is free"
+
+
+def with_slots(slots: int) -> Scene:
+    """Nobody but this worker is here, with so many slots; what it was due is sealed."""
     scene = Scene(now=NOW + 10)
-    assert all(isinstance(a, Answer) for a in decide(scene.look(), LIMITS))
+    mine = [(Slot(10 + n), ME) for n in range(slots)]
+    scene.record.workers[:] = [*mine, WORKERS[1]]
+    return scene
+
+
+def test_own_tasks_count_before_they_are_asked_for_and_are_not_claimed() -> None:
+    scene = with_slots(3)
+    own = [t for t, (_, owner) in enumerate(owners(scene)) if owner == ME]
+    others = scene.terms.tasks - len(own)
+    assert (len(own), others) == (3, 1)
+    assert claimed(scene, paced(0.1)) == 1
+    assert claimed(scene, paced(7.5 / 4)) == 1
+    assert claimed(scene, paced(7.5 / 4 + 0.1)) == 0, "three of its own, and a fourth"
+    asked = {(JOB, 0, t): Debt(NOW + 20, {"a": 7.5 / 4}) for t in own}
+    assert claimed(scene, paced(7.5 / 4, owed=asked)) == 1, "what was asked for counts once"
+
+
+def newcomer(slots: int) -> Scene:
+    """It has slots of its own and has sealed what they were due; others have sealed nothing."""
+    me = address(77)
+    scene = Scene(make_terms(tasks=8, checks=2), now=NOW + 10, provider=me)
+    scene.record.workers += [(Slot(10 + n), me) for n in range(slots)]
+    for task, (_, owner) in enumerate(owners(scene)):
+        if owner == me:
+            scene.seal(Stage.WORK, task)
+    return scene
+
+
+def test_no_more_is_claimed_than_fits() -> None:
+    scene = newcomer(slots=2)
+    assert claimed(scene, paced(0.1)) == 2, "one for each slot"
+    assert claimed(scene, paced(7.5 / 2)) == 2
+    assert claimed(scene, paced(7.5)) == 1
+    late = dataclasses.replace(scene.look(), read=scene.now - 2)
+    actions = decide(late, LIMITS, paced(7.5))
+    assert not any(isinstance(a, Send) for a in actions), "it would be acted on a block later"
+
+
+def test_claim_of_a_moment_ago_may_be_ones_own() -> None:
+    scene = newcomer(slots=1)
+    [claim_] = [a for a in decide(scene.look(), LIMITS) if isinstance(a, Send)]
+    scene.round_fields = {"claimed": 1 << claim_.args[2]}
+    assert claimed(scene, paced(7.5)) == 0
+    assert claimed(scene, paced(7.5 / 2)) == 1
+
+
+def test_claims_wait_for_what_later_jobs_have_to_do() -> None:
+    """The order of jobs says nothing about what is due first."""
+    scene = idle()
+    other = Scene()
+    sight = scene.look()
+    busy = dataclasses.replace(
+        other.look().jobs[JOB], past=dataclasses.replace(other.past, job=JobId(JOB + 1))
+    )
+    sight = dataclasses.replace(sight, jobs={**sight.jobs, JobId(JOB + 1): busy})
+    speeds = {JOB: {"a": 3.0}, JobId(JOB + 1): {"a": 3.0}}
+
+    def claims(pace: Pace) -> int:
+        actions = claim.decide(sight, LIMITS, {}, pace)
+        assert any(isinstance(a, Answer) and a.job != JOB for a in actions)
+        return sum(
+            isinstance(a, Send) and (a.function, a.args[0]) == ("claim", JOB) for a in actions
+        )
+
+    assert claims(Pace(BLOCK_SECONDS, speeds)) == 0
+    assert claims(Pace(BLOCK_SECONDS, {job: {"a": 0.5} for job in speeds})) == 1
 
 
 def test_claimed_task_is_computed_and_sealed_with_the_claiming_slot() -> None:
@@ -240,8 +355,8 @@ def test_nobody_joins_a_frozen_roster(phase: Phase) -> None:
 
 def test_nobody_joins_without_room() -> None:
     scene = stranger(phase=Phase.WAITING)
-    assert claim.decide(scene.look(), LIMITS, {}) == [], "it has not been weighed yet"
-    assert claim.decide(scene.look(), LIMITS, {JOB: Room(0, "too slow")}) == []
+    assert claim.decide(scene.look(), LIMITS, {}, Pace()) == [], "it has not been weighed yet"
+    assert claim.decide(scene.look(), LIMITS, {JOB: Room(0, "too slow")}, Pace()) == []
 
 
 def test_nobody_joins_a_stopped_job() -> None:

@@ -17,7 +17,7 @@ import pytest
 from protocol.storage.cache import Cache
 from protocol.storage.cid import Cid
 from protocol.storage.counters import Counters
-from protocol.storage.errors import LimitExceeded, NotFound
+from protocol.storage.errors import LimitExceeded, NotFound, StoreUnavailable
 from protocol.storage.node import NodeProcess
 from protocol.storage.store import ContentStore, open_store
 from protocol.storage.unixfs import cid_of_bytes
@@ -187,6 +187,65 @@ def test_parallel_roles_share_one_download(
             assert role.communicate("\n", timeout=60)[0] == f"{len(data)}\n"
     assert sorted(asked) == sorted(blocks)
     assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_download_that_ran_out_of_time_goes_on_where_it_was(
+    serve: Callable[[Callable[[Any], None]], str],
+    honest: Callable[[bytes], dict[Cid, bytes]],
+    tmp_path: Path,
+) -> None:
+    data = os.urandom(10 * MIB)
+    blocks = honest(data)
+    cid = cid_of_bytes(data)
+    sent: list[Cid] = []
+    slow = [True]
+
+    def answer(request: Any) -> None:
+        if slow[0] and len(sent) >= 5:
+            time.sleep(15.0)
+            return
+        sent.append(request.cid)
+        request.send(blocks[request.cid])
+
+    cache = Cache(tmp_path, 20 * MIB)
+    with open_store([serve(answer)]) as store:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable), cache.lend(store, cid, len(data), timeout=3.0):
+            raise AssertionError("half of it is missing")
+        assert time.monotonic() - began < 10.0
+        slow[0] = False
+        with cache.lend(store, cid, len(data), timeout=20.0) as path:
+            assert path.read_bytes() == data
+    again = [one for one in blocks if sent.count(one) > 1]
+    assert set(sent) == set(blocks)
+    assert set(again) <= {cid}, "its root alone is asked for twice"
+
+
+def test_another_process_that_fetches_is_waited_for_no_longer_than_allowed(
+    serve: Callable[[Callable[[Any], None]], str], store: ContentStore, tmp_path: Path
+) -> None:
+    data = os.urandom(5000)
+    cid = store.publish_bytes(data)
+    asked = []
+
+    def hang(request: Any) -> None:
+        asked.append(request.cid)
+        time.sleep(10.0)
+
+    cache = Cache(tmp_path, 10_000)
+    with borrower(tmp_path, 10_000, serve(hang), cid) as other:
+        while not asked:
+            time.sleep(0.01)
+        began = time.monotonic()
+        with (
+            pytest.raises(StoreUnavailable, match="another process"),
+            cache.lend(store, cid, 5000, timeout=0.5),
+        ):
+            raise AssertionError("the other one has not got it either")
+        assert 0.5 <= time.monotonic() - began < 5.0
+        other.kill()
+    with cache.lend(store, cid, 5000, timeout=5.0) as path:
+        assert path.read_bytes() == data
 
 
 def test_many_processes_on_a_small_cache_keep_its_limit(

@@ -22,6 +22,7 @@ OWNERS = {
     "sqlalchemy": (
         "protocol/chain/",
         "protocol/database/",
+        "protocol/fleet/backlog.py",
         "protocol/fleet/leases.py",
         "protocol/fleet/trials.py",
     ),

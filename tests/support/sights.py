@@ -51,7 +51,7 @@ class Scene:
     now: int = NOW
     advance_due: bool = False
     proof_due: int = 0
-    fit: bool = True
+    fit: bool | None = True
     leaving: bool = False
     provider: Address = WORKERS[0][1]
     operator: Address = OPERATOR
@@ -203,3 +203,10 @@ class Scene:
             update_challenged=False,
             is_void=False,
         )
+
+
+def sight_of(*pasts: JobHistory) -> Sight:
+    """These jobs, each at the beginning of Commit, seen by somebody who has no part in them."""
+    sight = Scene(provider=address(77)).look()
+    jobs = {past.job: dataclasses.replace(sight.jobs[JOB], past=past) for past in pasts}
+    return dataclasses.replace(sight, jobs=jobs)

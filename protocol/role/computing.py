@@ -41,6 +41,7 @@ def run_consumer(
     it has given back.
     """
     device = device_name(device)
+    on = torch_device(device)
     hold_device(settings.home, device)  # until the process ends
     engine = fleet_database(settings)
     leases = Leases(engine, settings.queue, seconds=settings.lease_seconds)
@@ -52,7 +53,7 @@ def run_consumer(
     folder = settings.home / "fleet" / "results"
     host = socket.gethostname()
     name = f"{device}-{os.getpid()}@{host}"
-    computer = StoreComputer(open_files, folder, tamper, torch_device(device))
+    computer = StoreComputer(open_files, folder, tamper, on)
     trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
     consumer = Consumer(
         leases,

@@ -47,7 +47,7 @@ class EmbeddedConsumer:
         self.command = [*command, "--device", self._device, "--embedded"]
         self._clock = clock
         self.process: subprocess.Popen[bytes] | None = None
-        self._pauses = Pauses(clock)
+        self._pauses = Pauses(clock=clock)
         self._look = float("-inf")
 
     def __enter__(self) -> Self:

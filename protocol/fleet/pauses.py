@@ -4,18 +4,28 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+SHORTEST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
 
 
-def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures: two, four, eight, at most LONGEST_PAUSE."""
-    return min(2.0 ** min(failures, 10), LONGEST_PAUSE)
+def pause_after(
+    failures: int, shortest: float = SHORTEST_PAUSE, longest: float = LONGEST_PAUSE
+) -> float:
+    """Seconds to wait after so many failures, one at least."""
+    return min(shortest * 2.0 ** min(failures - 1, 20), longest)
 
 
 class Pauses:
     """One process's pauses; they begin anew once nothing has failed for the longest of them."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        shortest: float = SHORTEST_PAUSE,
+        longest: float = LONGEST_PAUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shortest = shortest
+        self._longest = longest
         self._clock = clock
         self._failures = 0
         self._over = clock()
@@ -28,9 +38,9 @@ class Pauses:
     def begin(self) -> float:
         """Begin a pause after a failure; its seconds."""
         now = self._clock()
-        if now - self._over > LONGEST_PAUSE:
+        if now - self._over > self._longest:
             self._failures = 0
         self._failures += 1
-        pause = pause_after(self._failures)
+        pause = pause_after(self._failures, self._shortest, self._longest)
         self._over = now + pause
         return pause

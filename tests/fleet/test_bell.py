@@ -81,7 +81,7 @@ def test_listener_listens_again_after_growing_pauses(
         ends[len(slept)]()
 
     monkeypatch.setattr(bell, "_listen_once", once)
-    monkeypatch.setattr(bell.time, "sleep", slept.append)
+    monkeypatch.setattr("protocol.fleet.bell.time.sleep", slept.append)
     with capture_logs() as said, pytest.raises(Enough):
         listen(Settings(home=tmp_path), "me", _return)
     assert slept == [2, 4, 8]

@@ -2,13 +2,16 @@
 
 A message carries nothing but its name, and says only: look at the leases. A message that is lost,
 late or delivered twice changes nothing but when somebody looks, and consumers look by themselves as
-well. The only module that knows Celery.
+well. INVARIANT: whatever a broker does, who rings and who listens goes on. The only module that
+knows Celery.
 """
 
+import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import kombu
 import structlog
@@ -16,10 +19,11 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from celery.exceptions import SecurityWarning
 from kombu import transport
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import ChannelError
 from kombu.transport import filesystem
 
 from protocol.fleet.errors import FleetError
+from protocol.fleet.pauses import Pauses
 from protocol.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -32,7 +36,14 @@ _FILES: Final = "gradproof-files"
 
 
 class _Channel(filesystem.Channel):  # type: ignore[misc]  # kombu ships no types
-    """Files as messages. One that is read while it is being written counts as a lost ring."""
+    """Files as messages. One that is read while it is being written counts as a lost ring.
+
+    Rings go to a queue by its name, so nobody asks who hears what. kombu would keep that in a file
+    all the same, and an empty one, as a crash leaves it, would silence the bell.
+    """
+
+    def _queue_bind(self, *_: Any) -> None:
+        """Nothing is written."""
 
     def _get(self, queue: str) -> Any:
         try:
@@ -66,23 +77,39 @@ class Bell:
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
         self._queue = settings.queue
+        self._messages = _messages(settings)
 
     def ring(self) -> None:
         """Wake a consumer, or leave it to look by itself where the broker is away."""
         once = {"max_retries": 1, "interval_start": 0}
         try:
+            _remove_old(self._messages)
             self._app.send_task(
                 RING, queue=self._queue, expires=RING_SECONDS, retry=True, retry_policy=once
             )
-        except (OperationalError, ChannelError, OSError) as error:
-            log.warning("broker away; consumers look by themselves", error=str(error))
+        except Exception as error:  # noqa: BLE001 -- a role has seals to open, bell or no bell
+            log.warning("broker away; consumers look by themselves", error=_named(error))
 
 
-def listen(settings: Settings, name: str, wake: Callable[[], None]) -> None:
-    """Call `wake` at every ring, until SIGTERM or SIGINT; waits for a broker that is away."""
+def listen(settings: Settings, name: str, wake: Callable[[], None]) -> Never:
+    """Call `wake` at every ring, for ever; after anything that ends it listens again."""
+    pauses = Pauses()
+    while True:
+        why = "its worker has ended"
+        try:
+            _listen_once(settings, name, wake)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- Celery ends by SystemExit
+            why = _named(error)
+        pause = pauses.begin()
+        log.error("bell silent; looking without it", why=why, pause=pause)
+        time.sleep(pause)
+
+
+def _listen_once(settings: Settings, name: str, wake: Callable[[], None]) -> None:
     app = celery_app(settings)
 
-    @app.task(name=RING)  # type: ignore[untyped-decorator]  # Celery ships no types
+    # Not shared: the next time it listens would find the name taken.
+    @app.task(name=RING, shared=False)  # type: ignore[untyped-decorator]  # Celery ships no types
     def ring() -> None:
         wake()
 
@@ -131,14 +158,11 @@ def _options(settings: Settings, url: str) -> dict[str, Any]:
         case "amqp" | "amqps" | "pyamqp":
             return {"connect_timeout": CONNECT_SECONDS}
         case "":
-            folders = {name: settings.home / "fleet" / name for name in ("messages", "control")}
-            for folder in folders.values():
-                folder.mkdir(parents=True, exist_ok=True)
-            messages = str(folders["messages"])
+            folder = _messages(settings)
+            folder.mkdir(parents=True, exist_ok=True)
             return {
-                "data_folder_in": messages,
-                "data_folder_out": messages,
-                "control_folder": str(folders["control"]),
+                "data_folder_in": str(folder),
+                "data_folder_out": str(folder),
                 "polling_interval": 0.1,
             }
         case kind:
@@ -147,3 +171,23 @@ def _options(settings: Settings, url: str) -> dict[str, Any]:
                 why="Redis and RabbitMQ are, and files in the home where no broker is set.",
                 fix="Set GRADPROOF_BROKER to redis://HOST or amqp://USER:PASSWORD@HOST.",
             )
+
+
+def _messages(settings: Settings) -> Path:
+    """The folder of the embedded broker."""
+    return settings.home / "fleet" / "messages"
+
+
+def _remove_old(messages: Path) -> None:
+    """Remove rings that nobody heard in time; where nobody listens here, nobody else does."""
+    oldest = time.time() - RING_SECONDS
+    for ring in messages.glob("*.msg"):
+        try:
+            if ring.stat().st_mtime < oldest:
+                ring.unlink()
+        except FileNotFoundError:
+            continue  # somebody heard it after all
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

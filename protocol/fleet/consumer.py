@@ -1,7 +1,9 @@
 """A consumer: takes leases one after the other and computes, on one device, until it is stopped.
 
 It looks at the leases when the bell rings and every few seconds anyway. A second thread renews the
-lease under way; a lease that is lost costs the work done for it and nothing else.
+lease under way; a lease that is lost costs the work done for it and nothing else. What this host
+lacks (memory, room on the disk, file handles) is not the computation's fault: the consumer pauses,
+and leaves it to others.
 """
 
 import threading
@@ -16,8 +18,9 @@ import structlog
 from protocol.database.errors import DatabaseUnavailable
 from protocol.fleet.attendance import Attendance
 from protocol.fleet.computation import Computation, Computed
-from protocol.fleet.errors import DeviceFailed, LeaseLost
+from protocol.fleet.errors import DeviceFailed, LeaseLost, OutOfMemory
 from protocol.fleet.leases import Lease, Leases
+from protocol.fleet.pauses import LONGEST_PAUSE, SHORTEST_PAUSE, Pauses
 from protocol.rules.errors import GradproofError
 from protocol.rules.records import JobId
 
@@ -63,6 +66,10 @@ class Consumer:
         self._lock = threading.Lock()
         self._lease: Lease | None = None
         self._stopped = False
+        # Shorter than the computation's own pause, since something smaller may fit; and longer, so
+        # that other hosts are the first to try it again.
+        self._memory = Pauses(shortest=SHORTEST_PAUSE / 2, longest=SHORTEST_PAUSE / 2)
+        self._host = Pauses(shortest=2 * SHORTEST_PAUSE, longest=2 * LONGEST_PAUSE)
 
     def wake(self) -> None:
         """Look at the leases now."""
@@ -74,11 +81,13 @@ class Consumer:
             self._bell.clear()
             try:
                 self._appear()
-                while not self._stopped and (self.work_once() or self.try_once()):
+                while self._may_work() and (self.work_once() or self.try_once()):
                     pass
                 self.computer.forget_all_but(set(self.leases.jobs()))
             except DatabaseUnavailable as error:
                 log.warning("leases not reachable", error=str(error))
+            except (OSError, MemoryError) as error:
+                self._pause(error)
             self._bell.wait(self.look_seconds)
 
     def stop(self) -> None:
@@ -116,12 +125,15 @@ class Consumer:
         except DeviceFailed as error:
             self._hand_in(self.leases.break_off, lease, str(error))
             raise
+        except (OutOfMemory, MemoryError, OSError) as error:
+            self._pause(error)
+            self._hand_in(self.leases.postpone, lease, _named(error))
         except GradproofError as error:
             told.warning("not computed yet", error=str(error))
             self._hand_in(self.leases.postpone, lease, str(error))
         except Exception as error:  # noqa: BLE001 -- a defect: said in full, not tried for ever
             told.exception("broken off")
-            self._hand_in(self.leases.break_off, lease, f"{type(error).__name__}: {error}")
+            self._hand_in(self.leases.break_off, lease, _named(error))
         finally:
             with self._lock:
                 self._lease = None
@@ -151,6 +163,13 @@ class Consumer:
             told.info("tried", seconds=round(found.seconds, 2), mib=found.peak >> 20)
         return True
 
+    def _may_work(self) -> bool:
+        return not (self._stopped or self._memory.left or self._host.left)
+
+    def _pause(self, error: Exception) -> None:
+        pause = (self._host if isinstance(error, OSError) else self._memory).begin()
+        log.error("this host lacks something, others may compute", error=_named(error), pause=pause)
+
     def _appear(self) -> None:
         if self.attendance is not None:
             self.attendance.appear()
@@ -168,13 +187,13 @@ class Consumer:
         def renew() -> None:
             while not over.wait(self.leases.seconds / 3):
                 try:
-                    self._appear()
                     if lease is not None:
                         self.leases.renew(lease)
+                    self._appear()
                 except LeaseLost:
                     return  # `finish` will say so
-                except DatabaseUnavailable as error:
-                    log.warning("lease not renewed", error=str(error))
+                except (GradproofError, OSError, RuntimeError) as error:
+                    log.warning("lease not renewed", error=_named(error))
 
         thread = threading.Thread(target=renew, name="renew", daemon=True)
         thread.start()
@@ -183,3 +202,7 @@ class Consumer:
         finally:
             over.set()
             thread.join()
+
+
+def _named(error: Exception) -> str:
+    return str(error) if isinstance(error, GradproofError) else f"{type(error).__name__}: {error}"

@@ -33,20 +33,24 @@ class DeviceBusy(FleetError):
 
 
 def device_name(setting: str) -> str:
-    """The device's name that a setting means: itself, or what `auto` finds."""
-    if setting != AUTO:
-        return setting
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    """The name that a setting means: itself, or what `auto` finds; raises FleetError for no name.
+
+    A device of that name need not be there.
+    """
+    if setting == AUTO:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if not (_CPU.fullmatch(setting) or _CUDA.fullmatch(setting)):
+        fix = "Use a name like cpu, cpu:1 or cuda:0."
+        raise FleetError(f"{setting!r} names no device", fix=fix)
+    return setting
 
 
 def torch_device(name: str) -> torch.device:
     """PyTorch's device of this name; raises FleetError where it is no name or not there."""
-    if _CPU.fullmatch(name):
+    kind, _, rest = device_name(name).partition(":")
+    if kind == "cpu":
         return torch.device("cpu")
-    found = _CUDA.fullmatch(name)
-    if found is None:
-        raise FleetError(f"{name!r} names no device", fix="Use a name like cpu, cpu:1 or cuda:0.")
-    number, there = int(found[1]), torch.cuda.device_count()
+    number, there = int(rest), torch.cuda.device_count()
     if number >= there:
         devices = ", ".join(f"cuda:{n}" for n in range(there)) or "none"
         raise FleetError(
@@ -57,22 +61,27 @@ def torch_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
-def hold_device(home: Path, device: str) -> int:
-    """Take the device until the returned file is closed; raises DeviceBusy, FleetError."""
-    torch_device(device)
+def hold_device(home: Path, name: str) -> int:
+    """Take the device, there or not, until the returned file is closed.
+
+    Raises DeviceBusy, FleetError for no name, OSError.
+    """
+    device = device_name(name)
     folder = home / "fleet"
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / f"{device}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(handle)
-        raise DeviceBusy(device) from None
+        if isinstance(error, BlockingIOError):
+            raise DeviceBusy(device) from None
+        raise
     return handle
 
 
 def is_busy(home: Path, device: str) -> bool:
-    """Tell whether a consumer has the device at this moment."""
+    """Tell whether a consumer has the device at this moment; raises FleetError, OSError."""
     try:
         os.close(hold_device(home, device))
     except DeviceBusy:

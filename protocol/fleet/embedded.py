@@ -2,6 +2,7 @@
 
 It ends with the role: its standard input is a pipe that closes when the role is gone, however it
 went. Where another consumer of the home has the device, that one computes for this role as well.
+INVARIANT: a role whose consumer cannot run goes on with all that needs no device.
 """
 
 import os
@@ -15,18 +16,24 @@ from typing import Final, Self
 
 import structlog
 
-from protocol.fleet.device import AUTO, device_name, is_busy, torch_device
+from protocol.fleet.device import AUTO, device_name, is_busy
+from protocol.fleet.pauses import Pauses
 from protocol.runtime.settings import Settings
 
 log = structlog.get_logger()
 
 COMMAND: Final = (sys.executable, "-m", "protocol.role.computing")
-LONGEST_PAUSE: Final = 60.0
+BUSY_SECONDS: Final = 1.0
+"""How often to look whether a device that somebody else has is free."""
 STOP_SECONDS: Final = 5.0
 
 
 class EmbeddedConsumer:
-    """Keeps one consumer running, as a context; does nothing where `settings` say so."""
+    """Keeps one consumer running, as a context; does nothing where `settings` say so.
+
+    Raises FleetError for a device with an impossible name. Whether it is there is for the consumer
+    to find out, each time anew: a process that once found no GPU may never find one.
+    """
 
     def __init__(
         self,
@@ -37,14 +44,11 @@ class EmbeddedConsumer:
     ) -> None:
         self._settings = settings
         self._device = device_name(device)
-        if settings.compute_here:
-            torch_device(self._device)  # a wrong name is said before the role does anything
         self.command = [*command, "--device", self._device, "--embedded"]
         self._clock = clock
-        self._process: subprocess.Popen[bytes] | None = None
-        self._began = 0.0
-        self._pause = 1.0
-        self._again = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+        self._pauses = Pauses(clock=clock)
+        self._look = float("-inf")
 
     def __enter__(self) -> Self:
         self.tend()
@@ -56,35 +60,47 @@ class EmbeddedConsumer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(STOP_SECONDS)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
+        self._let_go(self.process)
 
     def tend(self) -> None:
         """Start the consumer where it does not run; one that keeps ending, ever more rarely."""
-        if not self._settings.compute_here:
+        if not self._settings.compute_here or self._runs() or self._pauses.left:
             return
-        if self._process is not None:
-            code = self._process.poll()
-            if code is None:
-                return
-            log.error("consumer ended", code=code)
-            self._process = None
-            lived = self._clock() - self._began
-            self._pause = 1.0 if lived > LONGEST_PAUSE else min(2 * self._pause, LONGEST_PAUSE)
-            self._again = self._clock() + self._pause
-        if self._clock() < self._again:
+        if self._clock() < self._look:
             return
-        if is_busy(self._settings.home, self._device):
-            self._again = self._clock() + 1.0
-            return
-        self._began = self._clock()
-        self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+        try:
+            if is_busy(self._settings.home, self._device):
+                self._look = self._clock() + BUSY_SECONDS
+            else:
+                self._start()
+        except OSError as error:
+            log.error("consumer not started", error=str(error), pause=self._pauses.begin())
+
+    def _runs(self) -> bool:
+        if self.process is None:
+            return False
+        code = self.process.poll()
+        if code is None:
+            return True
+        self._let_go(self.process)
+        log.error("consumer ended", code=code, pause=self._pauses.begin())
+        return False
+
+    def _let_go(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None, "a pipe"
+        process.stdin.close()
+        self.process = None
+
+    def _start(self) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
             self.command,
             env=os.environ | {"GRADPROOF_QUEUE": self._settings.queue},
             stdin=subprocess.PIPE,

@@ -29,12 +29,23 @@ class DeviceFailed(FleetError):
         )
 
 
+class OutOfMemory(FleetError):
+    """A device has no memory left for a computation; another one may have it."""
+
+    def __init__(self, device: str, why: str) -> None:
+        super().__init__(
+            f"the device {device} has run out of memory",
+            why=why,
+            fix="End what else computes on it, or leave this job to larger devices.",
+        )
+
+
 class ComputationFailed(FleetError):
-    """Too many consumers ended while they computed this."""
+    """Too many attempts at this ended in a crash or in silence."""
 
     def __init__(self, question: int, round_: int, attempts: int, last: str) -> None:
         super().__init__(
             f"question {question} of round {round_} was given up after {attempts} attempts",
-            why=last or "Every consumer that took it vanished.",
+            why=last or "Whoever took it vanished.",
             fix="Look for what ends consumers, memory first: `gradproof doctor`, the system's log.",
         )

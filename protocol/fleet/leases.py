@@ -19,14 +19,13 @@ from sqlalchemy.orm import Session
 from protocol.database.tables import ComputationRow as Row
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.errors import ComputationFailed, LeaseLost
+from protocol.fleet.pauses import pause_after
 from protocol.rules.records import JobId
 
 WAITING, LEASED, DONE, FAILED = "waiting", "leased", "done", "failed"
 
-MOST_VANISHED: Final = 5
-"""So many consumers may end over one computation before it is taken for what ended them."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between attempts at something that cannot be had yet; they begin at two and double."""
+MOST_ATTEMPTS: Final = 5
+"""So many may end in a crash or in silence before the computation is taken for what ended them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ class Leases:
                     return None
                 if row.state == LEASED:
                     row.vanished += 1
-                if row.vanished < MOST_VANISHED:
+                if row.vanished < MOST_ATTEMPTS:
                     row.state, row.consumer = LEASED, consumer
                     row.token += 1
                     row.leased_at, row.lease_until = now, now + self.seconds
@@ -216,21 +215,24 @@ class Leases:
             self._held(session, lease).state = WAITING
 
     def postpone(self, lease: Lease, error: str) -> None:
-        """Try again after a pause: something that it needs is not here yet; or LeaseLost."""
+        """Try again after a pause: it, or this host, lacks something just now; or LeaseLost."""
         with self._writing() as session:
             row = self._held(session, lease)
             row.errors += 1
             row.state, row.error = WAITING, error[:2000]
-            pause = min(2.0 ** min(row.errors, 10), LONGEST_PAUSE)
-            row.not_before = self._clock(session) + pause
+            row.not_before = self._clock(session) + pause_after(row.errors)
 
     def break_off(self, lease: Lease, error: str) -> None:
-        """The same for a defect: it counts like a consumer that vanished; or LeaseLost."""
+        """The same for a defect: it counts like a consumer that vanished; or LeaseLost.
+
+        The pause gives other consumers, on other hosts, their turn.
+        """
         with self._writing() as session:
             row = self._held(session, lease)
             row.vanished += 1
             row.error = error[:2000]
-            row.state = FAILED if row.vanished >= MOST_VANISHED else WAITING
+            row.state = FAILED if row.vanished >= MOST_ATTEMPTS else WAITING
+            row.not_before = self._clock(session) + pause_after(row.vanished)
 
     # --- figures ---
 

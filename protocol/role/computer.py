@@ -14,7 +14,7 @@ import torch
 
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.consumer import Note, Rehearsal
-from protocol.fleet.errors import DeviceFailed, FleetError
+from protocol.fleet.errors import DeviceFailed, OutOfMemory
 from protocol.fleet.memory import forget_peak, free_bytes, peak_bytes
 from protocol.role.job_files import JobFiles
 from protocol.rules.records import ZERO32, JobId
@@ -44,8 +44,8 @@ class StoreComputer:
     def compute(self, wanted: Computation, note: Note) -> Computed:
         """Compute and publish one question; raises what fetching, computing, publishing raise."""
         files = self._opened(wanted)
-        require_memory(files.manifest(wanted), free_bytes(self.device))
-        with _on(self.device):
+        with on_device(self.device):
+            require_memory(files.manifest(wanted), free_bytes(self.device))
             result = self._update(files, wanted) if wanted.is_update else self._task(files, wanted)
         if result.is_nonfinite:
             return Computed(result.root, ZERO32, result.witness)
@@ -61,16 +61,16 @@ class StoreComputer:
         """Compute a task and publish nothing; raises what fetching and computing raise."""
         files = self._opened(wanted)
         manifest = files.manifest(wanted)
-        require_memory(manifest, free_bytes(self.device))
-        state = files.state(wanted, wanted.state_root, wanted.state_cid)
-        dataset = files.dataset(wanted)
-        forget_peak(self.device)
-        began = time.monotonic()
-        with _on(self.device):
+        with on_device(self.device):
+            require_memory(manifest, free_bytes(self.device))
+            state = files.state(wanted, wanted.state_root, wanted.state_cid)
+            dataset = files.dataset(wanted)
+            forget_peak(self.device)
+            began = time.monotonic()
             compute_task(
                 manifest, state, dataset, wanted.round, wanted.question, device=self.device
             )
-        return Rehearsal(time.monotonic() - began, peak_bytes(self.device))
+            return Rehearsal(time.monotonic() - began, peak_bytes(self.device))
 
     def _opened(self, wanted: Computation) -> JobFiles:
         if wanted.market not in self._files:
@@ -100,15 +100,18 @@ class StoreComputer:
 
 
 @contextmanager
-def _on(device: torch.device) -> Iterator[None]:
+def on_device(device: torch.device) -> Iterator[None]:
     """Say what a device's troubles mean: memory may be there later, a failure is for good."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise FleetError(
-            f"the device {device} has run out of memory",
-            why=str(error).splitlines()[0],
-            fix="End what else computes on it, or leave this job to larger devices.",
-        ) from error
     except torch.AcceleratorError as error:
-        raise DeviceFailed(str(device), str(error).splitlines()[0]) from error
+        raise DeviceFailed(str(device), _first_line(error)) from error
+    except RuntimeError as error:
+        # The processor's allocator has no error of its own.
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise OutOfMemory(str(device), _first_line(error)) from error
+        raise
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).splitlines()[0]

@@ -7,15 +7,18 @@ is what a role starts for itself; a person uses `gradproof worker compute`.
 
 import argparse
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
+from queue import SimpleQueue
 
 import structlog
 
 from protocol.database.opening import fleet_database
 from protocol.fleet.attendance import Attendance
-from protocol.fleet.bell import listen
+from protocol.fleet.bell import celery_app, listen
 from protocol.fleet.consumer import Consumer
 from protocol.fleet.device import AUTO, device_name, hold_device, torch_device
 from protocol.fleet.leases import Leases
@@ -37,10 +40,13 @@ def run_consumer(
 ) -> None:
     """Compute for the queue of `settings` until SIGTERM, or until standard input ends if embedded.
 
+    Raises FleetError where the device or the broker is none, DeviceBusy, DatabaseUnavailable.
     Does not return: the process ends here, in the middle of a computation if need be, whose lease
     it has given back.
     """
     device = device_name(device)
+    on = torch_device(device)
+    celery_app(settings)  # one of another kind is refused before anything is begun
     hold_device(settings.home, device)  # until the process ends
     engine = fleet_database(settings)
     leases = Leases(engine, settings.queue, seconds=settings.lease_seconds)
@@ -49,10 +55,11 @@ def run_consumer(
     def open_files() -> JobFiles:
         return JobFiles(store, Cache(settings.cache_path, settings.cache_bytes, store.counters))
 
-    folder = settings.home / "fleet" / "results"
+    folder = settings.home / "fleet" / "results" / device
+    shutil.rmtree(folder, ignore_errors=True)  # left by a consumer that was killed
     host = socket.gethostname()
     name = f"{device}-{os.getpid()}@{host}"
-    computer = StoreComputer(open_files, folder, tamper, torch_device(device))
+    computer = StoreComputer(open_files, folder, tamper, on)
     trials = Trials(engine, settings.queue, silent_seconds=2 * settings.lease_seconds)
     consumer = Consumer(
         leases,
@@ -83,11 +90,23 @@ def run_consumer(
         sys.stdin.buffer.read()  # ends when the role has ended
         end(0)
 
+    signals = _signals()
     threading.Thread(target=compute, name="compute", daemon=True).start()
     if embedded:
         threading.Thread(target=watch_role, name="watch", daemon=True).start()
-    listen(settings, name, consumer.wake)
+    threading.Thread(
+        target=listen, args=(settings, name, consumer.wake), name="bell", daemon=True
+    ).start()
+    signals.get()
     end(0)
+
+
+def _signals() -> "SimpleQueue[int]":
+    """Where SIGTERM and SIGINT arrive from now on; into no other queue may a handler put."""
+    arrived: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: arrived.put(number))
+    return arrived
 
 
 def embedded_main(tamper: Tamper | None = None) -> None:

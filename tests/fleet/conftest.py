@@ -25,7 +25,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_000.0
 
-    def __call__(self, _session: object) -> float:
+    def __call__(self, _session: object = None) -> float:
         return self.now
 
 

@@ -154,6 +154,9 @@ def test_ring_through_files_wakes_a_consumer(
     authored: Authored, leases: Leases, settings: Settings, start: Start
 ) -> None:
     deaf = settings.model_copy(update={"look_seconds": 600.0})
+    crashed = settings.home / "fleet" / "control" / "compute.exchange"
+    crashed.parent.mkdir(parents=True)
+    crashed.touch()  # what an older release left where a machine lost its power
     consumer = ConsumerProcess(settings.home, environment(deaf))
     try:
         until(lambda: consumer.says("consumer ready"), "a consumer")
@@ -175,6 +178,24 @@ def test_device_has_one_consumer(start: Start, settings: Settings) -> None:
     assert second.says("another consumer of this home has the device cpu:0")
     first.kill()
     assert not is_busy(settings.home, "cpu:0")
+
+
+def test_files_of_a_killed_consumer_go_when_the_device_has_another(
+    start: Start, settings: Settings
+) -> None:
+    results = settings.home / "fleet" / "results"
+    left, others = results / "cpu:0" / "tmpabc", results / "cpu:1" / "tmpxyz"
+    first = start("cpu:0")
+    until(lambda: first.says("consumer ready"), "a consumer")
+    for folder in (left, others):
+        folder.mkdir(parents=True)
+        (folder / "shard").write_bytes(bytes(1000))
+    assert start("cpu:0").process.wait(60) == 2
+    assert left.exists(), "the device was not free"
+    first.kill()
+    start("cpu:0")
+    until(lambda: not left.exists(), "a free disk")
+    assert (others / "shard").exists(), "somebody else's"
 
 
 ROLE = """

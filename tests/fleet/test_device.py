@@ -67,16 +67,20 @@ def test_role_brings_a_consumer_for_the_device_it_was_told(tmp_path: Path, two_g
     assert consumer.command == ["consumer", "--device", "cuda:1", "--embedded"]
 
 
-def test_role_does_not_begin_with_a_device_that_is_not_there(tmp_path: Path, no_gpu: None) -> None:
-    with pytest.raises(FleetError, match="there is no device cuda:0"):
-        EmbeddedConsumer(Settings(home=tmp_path), ["consumer"], "cuda:0")
-    elsewhere = Settings(home=tmp_path, compute_here=False)
-    assert EmbeddedConsumer(elsewhere, ["consumer"], "cuda:0"), "others compute for this role"
+@pytest.mark.parametrize("here", [True, False])
+def test_role_does_not_begin_with_a_name_of_no_device(here: bool, tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="'gpu' names no device"):
+        EmbeddedConsumer(Settings(home=tmp_path, compute_here=here), ["consumer"], "gpu")
 
 
-def test_command_says_which_devices_there_are(tmp_path: Path) -> None:
+PERSONS = ("coordinator.cli.main", "worker", "compute")
+ROLES = ("protocol.role.computing", "--embedded")
+
+
+@pytest.mark.parametrize("command", [PERSONS, ROLES])
+def test_command_says_which_devices_there_are(command: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "coordinator.cli.main", "worker", "compute", "--device", "cuda:99"],
+        [sys.executable, "-m", *command, "--device", "cuda:99"],
         env=os.environ | {"GRADPROOF_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -85,6 +89,7 @@ def test_command_says_which_devices_there_are(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "there is no device cuda:99" in done.stderr
     assert "gradproof doctor" in done.stderr
+    assert not (tmp_path / "fleet").exists()
 
 
 def test_device_is_held_once(tmp_path: Path) -> None:

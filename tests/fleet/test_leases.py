@@ -10,7 +10,8 @@ from protocol.database.errors import DatabaseUnavailable
 from protocol.database.opening import open_database
 from protocol.fleet.computation import Computation, Computed
 from protocol.fleet.errors import ComputationFailed, LeaseLost
-from protocol.fleet.leases import LONGEST_PAUSE, MOST_VANISHED, Lease, Leases
+from protocol.fleet.leases import MOST_ATTEMPTS, Lease, Leases
+from protocol.fleet.pauses import LONGEST_PAUSE
 from protocol.rules.records import JobId
 from tests.fleet.conftest import MARKET, SECONDS, Clock, computation
 from tests.support.rounds import digest
@@ -109,7 +110,7 @@ def test_renewed_lease_does_not_run_out(leases: Leases, clock: Clock) -> None:
 def test_what_ends_every_consumer_is_given_up(leases: Leases, clock: Clock) -> None:
     leases.ask(computation(0), 50)
     leases.ask(computation(1), 60)
-    for _ in range(MOST_VANISHED):
+    for _ in range(MOST_ATTEMPTS):
         assert taken(leases).computation.question == 0
         clock.now += SECONDS + 1
     assert taken(leases).computation.question == 1, "the others are computed all the same"
@@ -117,19 +118,30 @@ def test_what_ends_every_consumer_is_given_up(leases: Leases, clock: Clock) -> N
         leases.ask(computation(0), 50)
 
 
-def test_defect_is_not_tried_for_ever(leases: Leases) -> None:
+def test_defect_is_tried_five_times_with_pauses_in_which_others_may(
+    leases: Leases, clock: Clock
+) -> None:
     leases.ask(computation(), 50)
-    for _ in range(MOST_VANISHED):
-        leases.break_off(taken(leases), "ValueError: no")
+    lease, pauses = taken(leases), []
+    for _ in range(MOST_ATTEMPTS - 1):
+        leases.break_off(lease, "ValueError: no")
+        began = clock.now
+        while (next_ := leases.claim("b")) is None:
+            clock.now += 1
+        lease = next_
+        pauses.append(clock.now - began)
+    assert pauses == [2, 4, 8, 16]
+    leases.break_off(lease, "ValueError: no")
+    clock.now += LONGEST_PAUSE + 1
     assert leases.claim("a") is None
-    with pytest.raises(ComputationFailed, match="ValueError: no"):
+    with pytest.raises(ComputationFailed, match=r"after 5 attempts.*ValueError: no"):
         leases.ask(computation(), 50)
 
 
 def test_what_is_not_here_yet_is_tried_again_after_a_pause(leases: Leases, clock: Clock) -> None:
     leases.ask(computation(), 50)
     pauses = []
-    for _ in range(MOST_VANISHED + 3):
+    for _ in range(MOST_ATTEMPTS + 3):
         leases.postpone(taken(leases), "the store is away")
         began = clock.now
         while leases.claim("probe") is None:

@@ -3,11 +3,14 @@
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -138,3 +141,38 @@ class RabbitMQ(Broker):
         if self.mapper is not None:
             self.mapper.kill()
             self.mapper.wait(10)
+
+
+class ReadOnlyRedis:
+    """Speaks as much Redis as a listener needs, and refuses it what a replica would."""
+
+    REFUSAL = b"-READONLY You can't write against a read only replica.\r\n"
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._serve)
+        self._server.daemon_threads = True
+        self.url = f"redis://127.0.0.1:{self._server.server_address[1]}/0"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _serve(self, connection: socket.socket, *_: object) -> None:
+        with connection, connection.makefile("rb") as words:
+            while head := words.readline():
+                command = [self._word(words) for _ in range(int(head[1:]))]
+                connection.sendall(self._reply(command[0].upper()))
+
+    def _word(self, words: BinaryIO) -> bytes:
+        size = int(words.readline()[1:])
+        return words.read(size + 2)[:-2]
+
+    def _reply(self, name: bytes) -> bytes:
+        if name in (b"SET", b"SADD", b"BRPOP"):
+            self.refused += 1
+            return self.REFUSAL
+        known = {b"PING": b"+PONG\r\n", b"HELLO": b"%1\r\n+proto\r\n:3\r\n"}
+        return known.get(name, b":1\r\n")

@@ -9,6 +9,7 @@ knows Celery.
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any, Final, Never
@@ -71,6 +72,16 @@ class _Amqp(AMQP):  # type: ignore[misc]  # the same
     Consumer = _Unacknowledged
 
 
+class _Celery(Celery):  # type: ignore[misc]  # the same
+    """Knows the connection that it listens by: one that is refused at once, Celery leaves open."""
+
+    heard_by: Any = None
+
+    def connection_for_read(self, *args: Any, **named: Any) -> Any:
+        self.heard_by = super().connection_for_read(*args, **named)
+        return self.heard_by
+
+
 class Bell:
     """Rings the consumers of one queue; never raises and never waits long."""
 
@@ -127,13 +138,18 @@ def _listen_once(settings: Settings, name: str, wake: Callable[[], None]) -> Non
             without_heartbeat=True,
             quiet=True,
         )
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        if app.heard_by is not None:
+            with suppress(Exception):
+                app.heard_by.close()
 
 
-def celery_app(settings: Settings) -> Celery:
+def celery_app(settings: Settings) -> _Celery:
     """Celery as this home is configured; raises FleetError for a broker that it does not know."""
     url = settings.broker.get_secret_value()
-    app = Celery("gradproof", set_as_current=False, amqp=_Amqp)
+    app = _Celery("gradproof", set_as_current=False, amqp=_Amqp)
     app.conf.update(
         broker_url=url or f"{_FILES}://localhost",
         broker_transport_options=_options(settings, url),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,19 @@ def readonly() -> Iterator[ReadOnlyRedis]:
     server = ReadOnlyRedis()
     yield server
     server.close()
+
+
+def test_refused_listener_leaves_no_connection_open(
+    readonly: ReadOnlyRedis, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path, broker=SecretStr(readonly.url))
+    for attempt in (1, 2):
+        # Celery takes over the signals of a main thread.
+        once = threading.Thread(target=bell._listen_once, args=(settings, "me", _return))
+        once.start()
+        once.join(60)
+        assert readonly.refused == attempt
+    until(lambda: not readonly.open, "goodbyes", 10)
 
 
 def test_redis_that_refuses_ends_no_consumer(

@@ -150,6 +150,7 @@ class ReadOnlyRedis:
 
     def __init__(self) -> None:
         self.refused = 0
+        self.open: set[socket.socket] = set()
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._serve)
         self._server.daemon_threads = True
         self.url = f"redis://127.0.0.1:{self._server.server_address[1]}/0"
@@ -161,10 +162,12 @@ class ReadOnlyRedis:
         self._server.server_close()
 
     def _serve(self, connection: socket.socket, *_: object) -> None:
+        self.open.add(connection)
         with connection, connection.makefile("rb") as words:
             while head := words.readline():
                 command = [self._word(words) for _ in range(int(head[1:]))]
                 connection.sendall(self._reply(command[0].upper()))
+        self.open.discard(connection)
 
     def _word(self, words: BinaryIO) -> bytes:
         size = int(words.readline()[1:])

@@ -51,13 +51,12 @@ lint:
 type:
 	$(PY) -m mypy
 
-# Folders whose tests start no chain go two files at a time, a thread each; the others take the
-# machine for themselves.
-SIDE_BY_SIDE := $(addprefix tests/,conformance database exact rules storage structure training)
+# Whole markets of many processes take the machine for themselves; all else goes two files at a time.
+MARKETS := $(addprefix tests/,chaos fleet integration)
 
 pytest:
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
-	$(PY) -m pytest tests $(SIDE_BY_SIDE:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile tests $(MARKETS:%=--ignore=%)
+	$(PY) -m pytest $(MARKETS)
 
 # The store's daemon suite through a real Kubo: GRADPROOF_KUBO=path/to/ipfs, or `ipfs` on the PATH.
 test-kubo: setup

@@ -21,6 +21,9 @@ DEV_CHAIN_ID = 31337
 FAUCET_KEY = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 """Account 0 of anvil's test mnemonic; public."""
 START_SECONDS = 20.0
+GAS_LIMIT = 30_000_000
+"""Of a block, and a little more: by its port each chain has a first block of its own. Two that were
+started in one second would otherwise be one chain to whoever tells chains apart by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def start_anvil(
     """
     port = port or free_port()
     command = [find_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"]
+    command += ["--gas-limit", str(GAS_LIMIT + port)]
     command += [] if factory else ["--disable-default-create2-deployer"]
     command += ["--hardfork", hardfork, "--accounts", "1", "--balance", "1000000"]
     if block_time is not None:

@@ -280,3 +280,10 @@ def test_other_code_in_the_factorys_place_is_refused(start: Start) -> None:
     caller(web3)("anvil_setCode", FACTORY, "0x00")
     with pytest.raises(FactoryMissing, match="other code lies there"):
         deploy(web3, BANK, DEV_CONFIG)
+
+
+def test_two_development_chains_are_told_apart(start: Start) -> None:
+    """By their first blocks, also where both begin in one second: a key serves each of them."""
+    first, second = (web3.eth.get_block(0) for web3 in (start(), start()))
+    assert first["hash"] != second["hash"]
+    assert first["gasLimit"] != second["gasLimit"]

@@ -17,7 +17,7 @@ from tests.support.small_jobs import job_file_text
 Refused = Callable[..., str]
 READS = [["job", "show"], ["job", "show", "1"], ["audit", "1"], ["wallet", "show", "requester"]]
 ROLES = [["worker", "run"], ["verifier", "run"], ["coordinator", "run"]]
-OWNER = Account.create().address
+OWNER = Account.from_key(b"\x0a" * 32).address
 
 
 @pytest.fixture

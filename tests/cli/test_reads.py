@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from eth_account import Account
 
 from protocol.chain.client import Chain
@@ -35,8 +36,17 @@ def test_whole_isExact(units: int, shown: str) -> None:
 
 
 def test_jobFromFileToExport(
-    gradproof: Gradproof, refused: Refused, chain: Chain, tmp_path: Path
+    gradproof: Gradproof,
+    refused: Refused,
+    chain: Chain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Its owner types the password."""
+    typed = os.environ["GRADPROOF_PASSWORD"]
+    monkeypatch.delenv("GRADPROOF_PASSWORD")
+    monkeypatch.setattr(typer, "prompt", lambda *_, **__: typed)
+
     def read(*arguments: object, code: int = 0) -> dict[str, object]:
         said = gradproof(*arguments, "--json")
         assert said.code == code, said

@@ -156,6 +156,7 @@ class Ticker:
         service, around = self.service, self.watch.around
         service.keeper.files = StubFiles(store)  # type: ignore[assignment]  # a stub
         service.observer.is_fit = lambda _past: True
+        service.vetting.ask = lambda _sight: None  # type: ignore[method-assign]  # nothing to fetch
         self.consumer = Consumer(service.leases, StubComputer(), "stub")
         self.decide = around("decide", decide)
         endpoints: Any = service.chain.endpoints

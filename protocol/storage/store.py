@@ -205,15 +205,11 @@ class ContentStore:
 
     def silent(self) -> str:
         """Why no daemon answers; empty where one does."""
-        failures = []
-        for api in self._apis:
-            try:
-                api.greet()
-            except SourceFailed as error:
-                failures.append(str(error))
-            else:
-                return ""
-        return "; ".join(failures)
+        try:
+            self._first(lambda api: api.greet(), "answer")
+        except StoreUnavailable as error:
+            return error.why
+        return ""
 
     def collect(self) -> list[Collected]:
         """Have every daemon remove what nobody pins."""

@@ -27,19 +27,11 @@ from protocol.database.opening import open_database
 from protocol.database.tables import TransactionRow
 from tests.support.rpc_proxy import RpcProxy, run_proxy
 from tests.support.sender_process import POINTS
+from tests.support.sent import balance, row
 
 Rpc = Callable[..., Any]
 Run = Callable[..., "subprocess.Popen[str]"]
 AMOUNT = 5
-
-
-def balance(chain: Chain, account: LocalAccount) -> int:
-    return int(chain.call(chain.token, "balanceOf", account.address))
-
-
-def row(engine: Engine, key: str) -> TransactionRow:
-    with Session(engine) as session:
-        return session.get_one(TransactionRow, key)
 
 
 @pytest.fixture

@@ -14,18 +14,10 @@ from protocol.chain.errors import FeeTooHigh, InsufficientFunds
 from protocol.chain.fees import GWEI, FeePolicy, Offer
 from protocol.chain.tx_sender import RESEND_BLOCKS, STUCK_BLOCKS, TxSender
 from protocol.database.tables import TransactionRow
+from tests.support.sent import balance, row
 
 Rpc = Callable[..., Any]
 AMOUNT = 5
-
-
-def balance(chain: Chain, account: LocalAccount) -> int:
-    return int(chain.call(chain.token, "balanceOf", account.address))
-
-
-def row(engine: Engine, key: str) -> TransactionRow:
-    with Session(engine) as session:
-        return session.get_one(TransactionRow, key)
 
 
 def test_bytes_that_a_node_lost_go_out_again_after_two_blocks(

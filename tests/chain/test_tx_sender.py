@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import requests
 from eth_account.signers.local import LocalAccount
-from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
 from protocol.chain.client import Chain
 from protocol.chain.errors import (
@@ -18,18 +17,9 @@ from protocol.chain.errors import (
 )
 from protocol.chain.journal import Tally
 from protocol.chain.tx_sender import STUCK_BLOCKS, Call, TxSender
-from protocol.database.tables import TransactionRow
+from tests.support.sent import balance, row
 
 Rpc = Callable[..., Any]
-
-
-def balance(chain: Chain, account: LocalAccount) -> int:
-    return int(chain.call(chain.token, "balanceOf", account.address))
-
-
-def row(engine: Engine, key: str) -> TransactionRow:
-    with Session(engine) as session:
-        return session.scalars(select(TransactionRow).where(TransactionRow.key == key)).one()
 
 
 def test_transaction_is_sent_once_per_key(
